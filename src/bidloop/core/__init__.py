@@ -1,0 +1,20 @@
+"""The words that two rooms say to each other.
+
+| word | file |
+|---|---|
+| Opportunity, Auction, Charge, History | `opportunity` |
+| Event: ImpressionServed, BidLost, ClickReceived, ConversionReported, CampaignReported | `event` |
+| Outcomes, Observations, BidOutcomes | `outcome` |
+| FeatureVector, FeatureTable | `feature_table` |
+| Examples | `examples` |
+| Encoding | `encoding` |
+| TrainedModel, TrainedLandscape | `trained_model` |
+| Prediction, Interval, Attribution, POOLED | `prediction` |
+| Landscape | `landscape` |
+| Decision, BidState, BidStage, Expectation | `decision` |
+| Money | `money` |
+| Clock | `clock` |
+| the error tree | `errors` |
+
+A thing belongs here when two steps must say it to each other, not when two steps could share it.
+"""

@@ -1,0 +1,123 @@
+"""What came of what was shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidloop.core.opportunity import Opportunity
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What came of n impressions or report rows, as known at one instant.
+
+    Parameters
+    ----------
+    impression_id
+        Object array of `str`, shape (n,).
+    opportunities
+        What each row was for, n of them.
+    at
+        When it was shown, datetime64[us] in UTC, shape (n,), non-decreasing.
+    impressions, clicks, conversions
+        Counts, float64, shape (n,).
+    value, cost
+        Account currency, float64, shape (n,). `cost` is NaN where the source does not tell.
+    weight
+        How many such rows of the population one row stands for, float64, shape (n,).
+    mature
+        Whether the conversion window of the row had closed at that instant, bool, shape (n,). A conversion may still
+        arrive for the others.
+    """
+
+    impression_id: NDArray[np.object_]
+    opportunities: list[Opportunity]
+    at: NDArray[np.datetime64]
+    impressions: NDArray[np.float64]
+    clicks: NDArray[np.float64]
+    conversions: NDArray[np.float64]
+    value: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    mature: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Increments of what is known: n facts in the order in which they became known.
+
+    An impression adds its weight in impressions at the time it was shown; its click adds one click at the time of the
+    click; a conversion adds one conversion and its value at the time of the report; a report row adds its counts.
+
+    Parameters
+    ----------
+    at
+        When the fact happened, datetime64[us] in UTC, shape (n,).
+    opportunities
+        What the fact is about, n of them.
+    impressions, clicks, conversions
+        Increments, float64, shape (n,).
+    value, cost
+        Increments in account currency, float64, shape (n,); 0 where there is none.
+    """
+
+    at: NDArray[np.datetime64]
+    opportunities: list[Opportunity]
+    impressions: NDArray[np.float64]
+    clicks: NDArray[np.float64]
+    conversions: NDArray[np.float64]
+    value: NDArray[np.float64]
+    cost: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+@dataclass(frozen=True)
+class BidOutcomes:
+    """What became of n bids: what a bid landscape is learned from.
+
+    Parameters
+    ----------
+    at
+        When the bid was for, datetime64[us] in UTC, shape (n,).
+    opportunities
+        What the bids were for, n of them.
+    bid
+        The bid sent, in account currency per unit of the opportunity's charge; NaN where only the price is known (a log of
+        won impressions). float64, shape (n,).
+    won
+        Whether it won, bool, shape (n,).
+    price
+        The price of winning in the same unit, where it is known: what a second-price winner paid, or the market price that
+        the platform told a loser. NaN elsewhere. float64, shape (n,).
+    weight
+        How many such bids of the population one row stands for, float64, shape (n,).
+    """
+
+    at: NDArray[np.datetime64]
+    opportunities: list[Opportunity]
+    bid: NDArray[np.float64]
+    won: NDArray[np.bool_]
+    price: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def take(self, rows: NDArray[np.intp]) -> BidOutcomes:
+        """The given rows, in that order."""
+        return BidOutcomes(
+            self.at[rows],
+            [self.opportunities[i] for i in rows],
+            self.bid[rows],
+            self.won[rows],
+            self.price[rows],
+            self.weight[rows],
+        )
