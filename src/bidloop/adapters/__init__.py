@@ -1,0 +1,13 @@
+"""One folder per platform; nothing else names a platform.
+
+A file inside an adapter carries the name of the port it implements, so ``ls adapters/*/event_log.py`` answers "where
+can events live?". Adapters do not import each other.
+
+| adapter | what it is |
+|---|---|
+| `sqlite` | plug: event log, quarantine and decision log in one SQLite file |
+| `parquet` | plug: the history in Parquet files, joined by DuckDB |
+| `ipinyou` | plug: reads the iPinYou bidding log, season 2 |
+| `campaign_report` | plug: reads campaign reports, CSV or Parquet |
+| `rlb` | plug: reads the RLB bidding benchmark |
+"""

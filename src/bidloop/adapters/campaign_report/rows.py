@@ -1,0 +1,129 @@
+"""The rows of a report file as text, whatever the file's format."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bidloop.core.errors import CorruptArtifact, InvalidInput, NotFound
+
+_SNIFFED = 1 << 16
+
+
+def read_columns(path: Path) -> list[str]:
+    """The names of a report's columns.
+
+    Raises
+    ------
+    NotFound
+        When there is no such file.
+    InvalidInput
+        When the file has no header.
+    CorruptArtifact
+        When the file is not what its ending says.
+    """
+    with _errors(path):
+        if _is_parquet(path):
+            return [str(name) for name in pq.read_schema(path).names]
+        with path.open("rb") as raw, _text(path, raw) as text:
+            return next(_csv(text, path))[1]
+
+
+def read_rows(path: Path, on_progress: Callable[[float], None] | None = None) -> Iterator[tuple[int, list[str], str]]:
+    """Line number, cells and raw text of every row behind the header; cells of a Parquet file as text.
+
+    A row may have more or fewer cells than the header. Its number is the line that it ends on, or the row of a Parquet
+    file, counted with the header.
+    """
+    with _errors(path):
+        yield from _parquet_rows(path, on_progress) if _is_parquet(path) else _csv_rows(path, on_progress)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in {".parquet", ".pq"}
+
+
+def _csv_rows(path: Path, on_progress: Callable[[float], None] | None) -> Iterator[tuple[int, list[str], str]]:
+    size = max(1, path.stat().st_size)
+    with path.open("rb") as raw, _text(path, raw) as text:
+        rows = _csv(text, path)
+        next(rows)
+        for done, (number, cells, delimiter) in enumerate(rows, start=1):
+            yield number, cells, delimiter.join(cells)
+            if on_progress is not None and done % 5_000 == 0:
+                on_progress(raw.tell() / size)
+    if on_progress is not None:
+        on_progress(1.0)
+
+
+@contextmanager
+def _text(path: Path, raw: IO[bytes]) -> Iterator[IO[str]]:
+    """The file as text. A byte that is not UTF-8 becomes U+FFFD, by which the reader rejects its row."""
+    plain = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw
+    with io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="") as text:
+        yield text
+
+
+def _csv(text: IO[str], path: Path) -> Iterator[tuple[int, list[str], str]]:
+    """Number, cells and delimiter of every row that is not blank; the header first."""
+    head = text.readline(_SNIFFED)
+    delimiter = max(",;\t", key=head.count)
+    if not head.strip():
+        raise InvalidInput(f"an empty first line in {str(path)!r}", expected="a header with the names of the columns")
+    lines = _chain(head, text)
+    reader = csv.reader(lines, delimiter=delimiter, strict=False)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            cells = [f"unreadable: {error}"]
+        if cells:
+            yield reader.line_num, cells, delimiter
+
+
+def _chain(head: str, rest: IO[str]) -> Iterator[str]:
+    yield head
+    yield from rest
+
+
+def _parquet_rows(path: Path, on_progress: Callable[[float], None] | None) -> Iterator[tuple[int, list[str], str]]:
+    with pq.ParquetFile(path) as file:
+        number, total = 1, max(1, file.metadata.num_rows)
+        for batch in file.iter_batches(batch_size=5_000):
+            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                number += 1
+                cells = [_cell(value) for value in row]
+                yield number, cells, msgspec.json.encode(cells).decode()
+            if on_progress is not None:
+                on_progress((number - 1) / total)
+
+
+def _cell(value: object) -> str:
+    """A value of a Parquet file as a CSV would hold it."""
+    if value is None:
+        return ""
+    isoformat = getattr(value, "isoformat", None)
+    return str(isoformat()) if isoformat is not None else str(value)
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(f"no file {str(path)!r}", expected="a CSV or Parquet file", remedy="Check the path.") from error
+    except (gzip.BadGzipFile, EOFError, pa.ArrowInvalid) as error:
+        raise CorruptArtifact(
+            f"file {str(path)!r}: {error}", expected="a whole file of the format that its ending names"
+        ) from error

@@ -1,0 +1,7 @@
+"""Plug: reads the iPinYou real-time-bidding log (season 2, June 2013), a sample of impressions with all clicks.
+
+| word | file |
+|---|---|
+| `read_events`, `find_days`, `price_per_mille` | `reader` |
+| `sampling_weights` | `sampling` |
+"""

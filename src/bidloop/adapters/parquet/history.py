@@ -1,0 +1,225 @@
+"""The history: all that happened, in files that any tool can read, joined into labelled rows on demand."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bidloop.adapters.parquet.joins import BIDS, NAMES, OBSERVATIONS, OUTCOMES, UNTOLD
+from bidloop.adapters.parquet.parts import find_parts, to_table, write_part
+from bidloop.core.errors import CorruptArtifact
+from bidloop.core.event import BidLost, Event, ImpressionServed
+from bidloop.core.opportunity import Opportunity
+from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
+from bidloop.events.ports import EventLog
+from bidloop.outcomes.epoch import days_us
+from bidloop.outcomes.maturity import is_mature
+from bidloop.outcomes.ports import DecisionLog
+from bidloop.outcomes.settings import OutcomeSettings
+
+_DEFAULT = OutcomeSettings()
+_PAGE = 10_000
+_ALWAYS = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+_decode = msgspec.json.Decoder(Opportunity).decode
+
+
+class ParquetHistory:
+    """Parquet files beside the log, read by DuckDB; implements `bidloop.outcomes.ports.History`.
+
+    The files are a copy: delete the folder, and the next `sync` makes it again from the log.
+
+    Parameters
+    ----------
+    folder
+        Where the files lie; made when it is not there.
+    event_log, decision_log
+        What is copied, and what tells of an impression without an opportunity what it was for.
+    settings
+        The attribution windows.
+    part_rows
+        Events per file at most.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        event_log: EventLog,
+        decision_log: DecisionLog,
+        settings: OutcomeSettings = _DEFAULT,
+        *,
+        part_rows: int = 100_000,
+    ) -> None:
+        self._folder = folder
+        self._events = event_log
+        self._decisions = decision_log
+        self._settings = settings
+        self._part_rows = part_rows
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def sync(self) -> int:
+        """Take over the events that the log has gained; says how many."""
+        total = 0
+        with self._lock(fcntl.LOCK_EX):
+            while fresh := self._fresh():
+                self._write(fresh)
+                total += len(fresh)
+        return total
+
+    def outcomes(
+        self, start: datetime | None = None, end: datetime | None = None, as_of: datetime | None = None
+    ) -> Outcomes:
+        """What came of everything shown in ``start <= at < end``, as it was known at `as_of`."""
+        with self._open() as connection:
+            now = as_of if as_of is not None else _latest(connection)
+            columns = _fetch(connection, OUTCOMES, self._parameters(start, end, now))
+        return Outcomes(
+            impression_id=columns["impression_id"].astype(object),
+            opportunities=[_decode(text) for text in columns["opportunity"]],
+            at=columns["at_utc"],
+            impressions=columns["impressions"],
+            clicks=columns["clicks"],
+            conversions=columns["conversions"],
+            value=columns["value"],
+            cost=columns["cost"],
+            weight=columns["weight"],
+            mature=is_mature(columns["at_utc"], now, self._settings),
+        )
+
+    def observations(self, start: datetime | None = None, end: datetime | None = None) -> Observations:
+        """The increments of what was known in ``start <= at < end``, in the order in which they became known."""
+        with self._open() as connection:
+            columns = _fetch(connection, OBSERVATIONS, self._parameters(start, end, _ALWAYS[1]))
+        return Observations(
+            at=columns["at_utc"],
+            opportunities=[_decode(text) for text in columns["opportunity"]],
+            impressions=columns["impressions"],
+            clicks=columns["clicks"],
+            conversions=columns["conversions"],
+            value=columns["value"],
+            cost=columns["cost"],
+        )
+
+    def bids(self, start: datetime | None = None, end: datetime | None = None) -> BidOutcomes:
+        """What became of the bids for ``start <= at < end``, in order of time."""
+        with self._open() as connection:
+            columns = _fetch(connection, BIDS, self._parameters(start, end, _ALWAYS[1]))
+        return BidOutcomes(
+            at=columns["at_utc"],
+            opportunities=[_decode(text) for text in columns["opportunity"]],
+            bid=columns["bid"],
+            won=columns["won"],
+            price=columns["price"],
+            weight=columns["weight"],
+        )
+
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the categorical attributes that the log's opportunities carry, in alphabetical order."""
+        return self._names("attributes")
+
+    def measures(self) -> tuple[str, ...]:
+        """Names of the numeric measures that the log's opportunities carry, in alphabetical order."""
+        return self._names("measures")
+
+    def _names(self, field: str) -> tuple[str, ...]:
+        with self._open() as connection:
+            rows = connection.execute(NAMES, {"field": f"$.{field}"}).fetchall()
+        return tuple(row[0] for row in rows)
+
+    def _fresh(self) -> list[tuple[int, Event]]:
+        """The next events of the log that no part holds, up to one part."""
+        live, _ = find_parts(self._folder)
+        position = live[-1].last if live else 0
+        fresh: list[tuple[int, Event]] = []
+        while len(fresh) < self._part_rows:
+            page = self._events.read(position, min(_PAGE, self._part_rows - len(fresh)))
+            if not page:
+                break
+            fresh.extend(page)
+            position = page[-1][0]
+        return fresh
+
+    def _write(self, fresh: list[tuple[int, Event]]) -> None:
+        ids = [e.impression_id for _, e in fresh if isinstance(e, ImpressionServed | BidLost) and e.opportunity is None]
+        table = to_table(fresh, self._decisions.opportunities(ids) if ids else {})
+        live, _ = find_parts(self._folder)
+        # A small last part grows, so that frequent syncs do not leave a thousand files.
+        if live and pq.read_metadata(live[-1].path).num_rows + len(fresh) <= self._part_rows:
+            table = pa.concat_tables([pq.read_table(live[-1].path), table])
+        write_part(self._folder, table)
+        for part in find_parts(self._folder)[1]:
+            part.path.unlink()
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        """One writer, or several readers, over all processes; freed by the system when a process dies."""
+        with (self._folder / "lock").open("w") as file:
+            fcntl.flock(file, kind)
+            yield
+
+    @contextmanager
+    def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """DuckDB with the view `events` and the table `decided`."""
+        with self._lock(fcntl.LOCK_SH), duckdb.connect() as connection:
+            try:
+                files = [str(part.path) for part in find_parts(self._folder)[0]]
+                source = connection.read_parquet(files) if files else connection.from_arrow(to_table([], {}))
+                source.create_view("events")
+                self._decided(connection)
+                yield connection
+            except (duckdb.IOException, duckdb.InvalidInputException) as error:
+                raise CorruptArtifact(
+                    f"history in {str(self._folder)!r}: {str(error).splitlines()[0]}",
+                    expected="whole Parquet files",
+                    remedy="Delete the folder; it is made again from the event log.",
+                ) from error
+
+    def _decided(self, connection: duckdb.DuckDBPyConnection) -> None:
+        ids = [row[0] for row in connection.execute(UNTOLD).fetchall()]
+        found = self._decisions.opportunities(ids) if ids else {}
+        connection.execute(
+            "CREATE TABLE decided (impression_id VARCHAR, at_utc TIMESTAMP, charge VARCHAR, opportunity VARCHAR)"
+        )
+        rows = [
+            (name, _naive(about.at), about.charge.value, msgspec.json.encode(about).decode())
+            for name, about in found.items()
+        ]
+        if rows:
+            connection.executemany("INSERT INTO decided VALUES (?, ?, ?, ?)", rows)
+
+    def _parameters(self, start: datetime | None, end: datetime | None, as_of: datetime) -> dict[str, Any]:
+        return {
+            "start": _naive(start if start is not None else _ALWAYS[0]),
+            "end": _naive(end if end is not None else _ALWAYS[1]),
+            "as_of": _naive(as_of),
+            "click_window": days_us(self._settings.attribution_window_days),
+            "conversion_window": days_us(self._settings.conversion_window_days),
+        }
+
+
+def _naive(at: datetime) -> datetime:
+    """UTC without saying so: the files hold plain timestamps in UTC."""
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+def _latest(connection: duckdb.DuckDBPyConnection) -> datetime:
+    row = connection.execute("SELECT max(at_utc) FROM events").fetchone()
+    latest = row[0] if row else None
+    return _ALWAYS[0] + timedelta(days=366) if latest is None else latest.replace(tzinfo=UTC)
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """The columns of an answer; only parameters that the query names are handed over."""
+    named = {name: value for name, value in parameters.items() if f"${name}" in query}
+    columns = connection.execute(query, named).fetchnumpy()
+    return {name: np.ma.getdata(column) for name, column in columns.items()}

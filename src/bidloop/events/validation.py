@@ -1,0 +1,185 @@
+"""The checks that every event passes before it is believed."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from bidloop.core.errors import RejectedRow
+from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
+from bidloop.core.money import Money
+from bidloop.core.opportunity import Opportunity
+from bidloop.events.settings import EventSettings
+
+CODES = {
+    "empty_id": "an id that should name something is empty",
+    "unknown_date": "the date cannot be read, has no time zone, or lies before any plausible one",
+    "future_date": "the event lies in the future",
+    "not_finite": "a number is NaN or infinite",
+    "negative_count": "a count is below zero",
+    "negative_spend": "a cost or price is below zero",
+    "clicks_exceed_impressions": "more clicks than impressions",
+    "weight_not_positive": "a sampling weight that is zero or less",
+    "wrong_currency": "an amount in another currency than the rest",
+    "changed_event": "an id that is in the log already, with another content",
+}
+"""Every code that the intake can give, with its meaning. Readers add codes for what they cannot read."""
+
+_DEFAULT = EventSettings()
+
+
+def check(event: Event, now: datetime | None, settings: EventSettings = _DEFAULT) -> None:
+    """Accept an event in silence, or say why it makes no sense.
+
+    More conversions than clicks are sensible: a view-through conversion has no click.
+
+    Parameters
+    ----------
+    event
+        What is claimed to have happened.
+    now
+        The present, UTC, that the event may not be ahead of; `None` leaves that check to a later caller.
+
+    Raises
+    ------
+    RejectedRow
+        With one of `CODES`.
+
+    Examples
+    --------
+    >>> from bidloop.core.event import ClickReceived
+    >>> click = ClickReceived(event_id="c1", at=datetime(2026, 1, 1), impression_id="i1")
+    >>> check(click, now=None)
+    Traceback (most recent call last):
+    bidloop.core.errors.RejectedRow: date 2026-01-01T00:00:00 without a time zone; expected a time with ...
+    """
+    _id(event.event_id, "event_id")
+    _date(event.at, "at", now, settings)
+    if isinstance(event, CampaignReported):
+        _report(event, settings)
+        return
+    _id(event.impression_id, "impression_id")
+    match event:
+        case ImpressionServed():
+            _weight(event.weight)
+            _price(event.price, "price", _currency_of(event.opportunity, settings))
+        case BidLost():
+            currency = _currency_of(event.opportunity, settings)
+            _price(event.bid, "bid", currency)
+            _price(event.market_price, "market_price", currency)
+        case ClickReceived():
+            _price(event.price, "price", settings.currency)
+        case ConversionReported():
+            # A refund is a negative value, and sensible.
+            _currency(event.value, "value", settings.currency)
+
+
+def _report(event: CampaignReported, settings: EventSettings) -> None:
+    _opportunity(event.opportunity, settings)
+    for name in ("impressions", "clicks", "conversions"):
+        count = getattr(event, name)
+        if count < 0:
+            raise RejectedRow("negative_count", f"{name} of {count}", path=name, expected="0 or more")
+    if event.clicks > event.impressions:
+        raise RejectedRow(
+            "clicks_exceed_impressions",
+            f"{event.clicks} clicks of {event.impressions} impressions",
+            path="clicks",
+            expected="at most as many clicks as impressions",
+            remedy="Compare the row with the platform's own report.",
+        )
+    _price(event.spend, "spend", event.opportunity.currency)
+    _currency(event.value, "value", event.opportunity.currency)
+
+
+def _id(value: str, path: str) -> None:
+    if not value.strip():
+        raise RejectedRow("empty_id", f"an empty {path}", path=path, expected="an id")
+
+
+def _date(at: datetime, path: str, now: datetime | None, settings: EventSettings) -> None:
+    if at.tzinfo is None or at.utcoffset() is None:
+        raise RejectedRow(
+            "unknown_date",
+            f"date {at.isoformat()} without a time zone",
+            path=path,
+            expected=f"a time with a zone, such as {at.isoformat()}Z",
+        )
+    try:
+        utc = at.astimezone(UTC)
+    except OverflowError as error:
+        raise RejectedRow("unknown_date", f"date {at.isoformat()}", path=path, expected="a date of our time") from error
+    if utc.year < settings.earliest_year:
+        raise RejectedRow(
+            "unknown_date", f"date {at.isoformat()}", path=path, expected=f"a date from {settings.earliest_year} on"
+        )
+    if now is not None and utc - now > timedelta(hours=settings.future_tolerance_hours):
+        raise RejectedRow(
+            "future_date",
+            f"date {at.isoformat()}, while it is {now.isoformat(timespec='seconds')}",
+            path=path,
+            expected="a date that has come",
+        )
+
+
+def _opportunity(opportunity: Opportunity, settings: EventSettings) -> None:
+    _id(opportunity.opportunity_id, "opportunity.opportunity_id")
+    _id(opportunity.campaign_id, "opportunity.campaign_id")
+    _date(opportunity.at, "opportunity.at", None, settings)
+    for name, value in opportunity.measures.items():
+        _finite(value, f"opportunity.measures.{name}")
+    if (history := opportunity.history) is not None:
+        _finite(history.ctr, "opportunity.history.ctr")
+        _finite(history.conversion_rate, "opportunity.history.conversion_rate")
+    if settings.currency and opportunity.currency != settings.currency:
+        _wrong_currency(opportunity.currency, settings.currency, "opportunity.currency")
+    _price(opportunity.floor, "opportunity.floor", opportunity.currency)
+    _price(opportunity.current_bid, "opportunity.current_bid", opportunity.currency)
+
+
+def _currency_of(opportunity: Opportunity | None, settings: EventSettings) -> str:
+    """The currency of an event's amounts: its opportunity's, where it carries one that makes sense."""
+    if opportunity is None:
+        return settings.currency
+    _opportunity(opportunity, settings)
+    return opportunity.currency
+
+
+def _finite(value: float, path: str) -> None:
+    if not math.isfinite(value):
+        raise RejectedRow(
+            "not_finite",
+            f"{path} of {value}",
+            path=path,
+            expected="a finite number",
+            remedy="Leave out what is missing.",
+        )
+
+
+def _weight(weight: float) -> None:
+    _finite(weight, "weight")
+    if weight <= 0:
+        raise RejectedRow("weight_not_positive", f"weight of {weight}", path="weight", expected="more than 0")
+
+
+def _price(price: Money | None, path: str, currency: str) -> None:
+    if price is None:
+        return
+    _currency(price, path, currency)
+    if price.micros < 0:
+        raise RejectedRow("negative_spend", f"{path} of {price}", path=path, expected="0 or more")
+
+
+def _currency(money: Money | None, path: str, currency: str) -> None:
+    if money is not None and currency and money.currency != currency:
+        _wrong_currency(money.currency, currency, path)
+
+
+def _wrong_currency(found: str, expected: str, path: str) -> None:
+    raise RejectedRow(
+        "wrong_currency",
+        f"{path} in {found or 'no currency'}",
+        path=path,
+        expected=expected,
+        remedy="Convert at the border.",
+    )

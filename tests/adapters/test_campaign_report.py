@@ -1,0 +1,256 @@
+"""Reports with all kinds of columns, and rows that make no sense."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bidloop.adapters.campaign_report.mapping import (
+    ColumnMapping,
+    display_campaign_report,
+    guess_mapping,
+    load_mapping,
+    spec,
+)
+from bidloop.adapters.campaign_report.reader import read_report
+from bidloop.adapters.campaign_report.rows import read_columns
+from bidloop.core.errors import ConfigurationError, CorruptArtifact, InvalidInput, NotFound
+from bidloop.core.event import CampaignReported
+from bidloop.core.money import Money
+from bidloop.events.rejected import Rejected
+
+SPEC = [
+    "timestamp",
+    "spend",
+    "clicks",
+    "impressions",
+    "conversions",
+    "campaignId",
+    "adGroupId",
+    "keyword",
+    "device",
+    "location",
+]
+GOOD = ["2026-03-01T14:00:00Z", "12.5", "3", "100", "4", "spring", "shoes", "red shoes", "mobile", "DE"]
+TIMEZONE = "Europe/Berlin"
+
+
+def write(path: Path, *rows: list[str], header: list[str] = SPEC, delimiter: str = ",") -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([header, *rows])
+    return path
+
+
+def with_cell(column: str, value: str) -> list[str]:
+    row = list(GOOD)
+    row[SPEC.index(column)] = value
+    return row
+
+
+def test_a_row_of_the_spec_becomes_a_report_event(tmp_path: Path) -> None:
+    [event] = read_report(write(tmp_path / "a.csv", GOOD), spec(currency="EUR"))
+    assert isinstance(event, CampaignReported)
+    assert event.at == datetime(2026, 3, 1, 14, tzinfo=UTC)
+    assert (event.impressions, event.clicks, event.conversions) == (100, 3, 4)
+    assert (event.spend, event.value) == (Money.of("12.5", "EUR"), None)
+    cell = event.opportunity
+    assert (cell.campaign_id, cell.ad_group_id, cell.keyword, cell.device, cell.location, cell.currency, cell.at) == (
+        "spring", "shoes", "red shoes", "mobile", "DE", "EUR", event.at,
+    )  # fmt: skip
+
+
+def test_the_same_cell_has_the_same_id_in_every_file_format(tmp_path: Path) -> None:
+    plain = write(tmp_path / "a.csv", GOOD)
+    semicolons = write(tmp_path / "b.csv", GOOD, delimiter=";")
+    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + plain.read_bytes()))
+    table = pa.table({
+        name: [datetime(2026, 3, 1, 14, tzinfo=UTC)] if name == "timestamp"
+        else [Decimal("12.5")] if name == "spend"
+        else [float(value)] if name in {"clicks", "impressions", "conversions"} else [value]
+        for name, value in zip(SPEC, GOOD, strict=True)
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "d.parquet")
+    events = [
+        list(read_report(path, spec())) for path in (plain, semicolons, tmp_path / "c.csv.gz", tmp_path / "d.parquet")
+    ]
+    assert events[0] == events[1] == events[2] == events[3]
+
+
+def test_other_cells_and_periods_have_other_ids(tmp_path: Path) -> None:
+    rows = [GOOD, *(with_cell(name, "x1") for name in SPEC[5:]), with_cell("timestamp", "2026-03-01T15:00:00Z")]
+    events = list(read_report(write(tmp_path / "a.csv", *rows), spec()))
+    assert len({event.event_id for event in events}) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "code"),
+    [
+        ("clicks", "101", "clicks_exceed_impressions"),
+        ("spend", "-0.01", "negative_spend"),
+        ("impressions", "-1", "negative_count"),
+        ("conversions", "-1", "negative_count"),
+        ("timestamp", "yesterday", "unknown_date"),
+        ("timestamp", "", "unknown_date"),
+        ("timestamp", "0001-01-01", "unknown_date"),
+        ("timestamp", "Total", "unknown_date"),
+        ("spend", "1,234.50", "unreadable_number"),
+        ("spend", "$3", "unreadable_number"),
+        ("spend", "", "missing_value"),
+        ("conversions", "--", "missing_value"),
+        ("clicks", "2.5", "unreadable_number"),
+        ("clicks", "1e99", "unreadable_number"),
+        ("spend", "NaN", "not_finite"),
+        ("spend", "-inf", "not_finite"),
+        ("campaignId", " ", "missing_value"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_handed_on_with_its_line_and_the_others_are_read(
+    tmp_path: Path, column: str, value: str, code: str
+) -> None:
+    path = write(tmp_path / "a.csv", GOOD, with_cell(column, value), with_cell("device", "tablet"))
+    first, bad, last = read_report(path, spec())
+    assert isinstance(first, CampaignReported)
+    assert isinstance(last, CampaignReported)
+    assert isinstance(bad, Rejected)
+    assert (bad.code, bad.position, bad.source) == (code, 3, "a.csv")
+    assert value in bad.raw
+    assert "expected" in bad.reason
+
+
+def test_rows_of_another_length_or_encoding_are_handed_on(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", GOOD[:-1], [*GOOD, "more"], GOOD)
+    with path.open("ab") as file:
+        file.write(",".join(with_cell("location", "Köln")).encode("latin-1") + b"\n\n")
+        file.write(b"x" * 200_000 + b"\n")
+    codes = [getattr(row, "code", "") for row in read_report(path, spec())]
+    assert codes == ["wrong_columns", "wrong_columns", "", "unreadable_text", "wrong_columns"]
+
+
+def test_a_date_without_a_zone_is_in_the_accounts_own(tmp_path: Path) -> None:
+    [event] = read_report(write(tmp_path / "a.csv", with_cell("timestamp", "2026-07-01")), spec(timezone=TIMEZONE))
+    assert event.at == datetime(2026, 6, 30, 22, tzinfo=UTC)
+    [event] = read_report(
+        write(tmp_path / "b.csv", with_cell("timestamp", "2026-07-01T00:00-04:00")), spec(timezone=TIMEZONE)
+    )
+    assert event.at == datetime(2026, 7, 1, 4, tzinfo=UTC)
+
+
+def test_dates_may_have_a_format_of_their_own_or_be_month_and_day(tmp_path: Path) -> None:
+    german = msgspec.structs.replace(spec(), date_format="%d.%m.%Y")
+    [event] = read_report(write(tmp_path / "a.csv", with_cell("timestamp", "05.03.2026")), german)
+    assert event.at == datetime(2026, 3, 5, tzinfo=UTC)
+    apart = ColumnMapping(
+        month="month", day="day", year=2020, campaign_id="c", impressions="i", clicks="k", spend="s", timezone=TIMEZONE
+    )
+    header = ["month", "day", "c", "i", "k", "s"]
+    rows = [["April", "1"], ["apr", "1"], ["4", "1"], ["February", "30"], ["Smarch", "1"]]
+    path = write(tmp_path / "b.csv", *([*row, "x", "9", "1", "1"] for row in rows), header=header)
+    events = list(read_report(path, apart))
+    assert [event.at for event in events[:3]] == [datetime(2020, 3, 31, 22, tzinfo=UTC)] * 3
+    assert [row.code for row in events[3:]] == ["unknown_date", "unknown_date"]
+
+
+def test_attributes_and_measures_come_along_and_a_missing_measure_is_absent(tmp_path: Path) -> None:
+    mapping = msgspec.structs.replace(spec(), attributes={"banner": "b"}, measures={"quality": "q", "share": "s"})
+    path = write(tmp_path / "a.csv", [*GOOD, "300x250", "7.5", "N/A"], header=[*SPEC, "b", "q", "s"])
+    [event] = read_report(path, mapping)
+    assert event.opportunity.attributes == {"banner": "300x250"}
+    assert event.opportunity.measures == {"quality": 7.5}
+
+
+def test_usual_headers_are_recognised() -> None:
+    assert guess_mapping(SPEC) == spec()
+    google = guess_mapping(
+        ["Day", "Campaign", "Ad group", "Search keyword", "Impr.", "Clicks", "Cost", "Conversions", "Conv. value"]
+    )
+    assert (google.date, google.ad_group_id, google.keyword, google.value) == (
+        "Day",
+        "Ad group",
+        "Search keyword",
+        "Conv. value",
+    )
+
+
+def test_a_header_that_cannot_be_understood_names_the_nearest_column() -> None:
+    with pytest.raises(InvalidInput, match="The nearest is 'Impresions'"):
+        guess_mapping(["date", "campaign", "Impresions", "clicks", "cost"])
+
+
+def test_a_mapping_that_does_not_fit_the_file_is_an_error_before_any_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", GOOD)
+    with pytest.raises(InvalidInput, match="perhaps 'spend'"):
+        next(read_report(path, msgspec.structs.replace(spec(), spend="spent")))
+    with pytest.raises(ConfigurationError, match="which year"):
+        next(read_report(path, display_campaign_report()))
+    with pytest.raises(ConfigurationError, match="time zone 'Mars'"):
+        next(read_report(path, spec(timezone="Mars")))
+    write(path, [*GOOD, "9"], header=[*SPEC, "clicks"])
+    with pytest.raises(InvalidInput, match="'clicks' twice"):
+        next(read_report(path, spec()))
+
+
+def test_files_that_are_not_there_or_broken_are_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="a CSV or Parquet file"):
+        next(read_report(tmp_path / "a.csv", spec()))
+    with pytest.raises(NotFound, match="a CSV or Parquet file"):
+        next(read_report(tmp_path, spec()))
+    (tmp_path / "a.parquet").write_text("no parquet at all")
+    (tmp_path / "a.csv.gz").write_text("no gzip at all")
+    whole = gzip.compress(",".join(SPEC).encode() + b"\n" + (",".join(GOOD).encode() + b"\n") * 9)
+    (tmp_path / "b.csv.gz").write_bytes(whole[:-12])
+    for name in ("a.parquet", "a.csv.gz", "b.csv.gz"):
+        with pytest.raises(CorruptArtifact, match=name):
+            list(read_report(tmp_path / name, spec()))
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(InvalidInput, match="empty first line"):
+        read_columns(tmp_path / "empty.csv")
+
+
+def test_a_mapping_is_read_from_toml_and_an_unknown_key_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.toml"
+    text = 'date = "d"\ncurrency = "EUR"\ncampaign_id = "c"\nimpressions = "i"\nclicks = "k"\nspend = "s"\n[attributes]\nbanner = "b"\n'
+    path.write_text(text)
+    mapping = load_mapping(str(path), tmp_path, timezone=TIMEZONE, currency="USD")
+    assert mapping.attributes == {"banner": "b"}
+    assert (mapping.timezone, mapping.currency) == (TIMEZONE, "EUR")
+    for wrong in ('colour = "red"\n' + text, "date = \n"):
+        path.write_text(wrong)
+        with pytest.raises(ConfigurationError, match=r"mapping\.toml"):
+            load_mapping(str(path), tmp_path)
+    with pytest.raises(NotFound, match=r"nowhere\.toml"):
+        load_mapping(str(tmp_path / "nowhere.toml"), tmp_path)
+
+
+def test_a_mapping_is_known_by_name_or_guessed_and_takes_the_accounts_zone_and_currency(tmp_path: Path) -> None:
+    report = write(tmp_path / "a.csv", GOOD)
+    account = {"timezone": TIMEZONE, "currency": "EUR"}
+    assert load_mapping("spec", report, **account) == spec(timezone=TIMEZONE, currency="EUR")
+    assert load_mapping(None, report, **account) == load_mapping("spec", report, **account)
+    assert load_mapping("display_campaign_report", report, year=2020).year == 2020
+
+
+@pytest.mark.data
+def test_the_real_report_keeps_two_rows_aside_and_repeats_five(data: Callable[[str], Path]) -> None:
+    path = data("display_campaign_report") / "online_advertising_performance_data.csv.gz"
+    told: list[float] = []
+    rows = list(read_report(path, load_mapping(None, path, year=2020), told.append))
+    assert Counter(row.code for row in rows if isinstance(row, Rejected)) == {"clicks_exceed_impressions": 2}
+    events = [row for row in rows if isinstance(row, CampaignReported)]
+    assert len(events) == 15_406
+    assert len({event.event_id for event in events}) == 15_401
+    assert sum(event.conversions > event.clicks for event in events) == 329
+    # The totals of the data's own description, less the two rows: 99 displays and 139 clicks.
+    assert sum(event.impressions for event in events) == 239_017_725 - 99
+    assert sum(event.clicks for event in events) == 2_492_837 - 139
+    assert {event.at.date() for event in events} >= {date(2020, 4, 1), date(2020, 6, 30)}
+    assert told[-1] == 1.0

@@ -1,0 +1,121 @@
+"""Opening, migrating and crashing."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from bidloop.adapters.sqlite.database import MIGRATIONS, open_database
+from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.adapters.sqlite.tables import REVISION, metadata
+from bidloop.core.errors import ConfigurationError, CorruptArtifact
+
+OPEN = """
+import sys
+from pathlib import Path
+from bidloop.adapters.sqlite.database import open_database
+sys.stdin.readline()
+with open_database(Path(sys.argv[1])).connect() as connection:
+    print(connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchall())
+"""
+
+APPEND = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from bidloop.adapters.sqlite.database import open_database
+from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.core.event import ClickReceived
+log = SqlEventLog(open_database(Path(sys.argv[1])))
+at = datetime(2026, 1, 1, tzinfo=UTC)
+for chunk in range(100_000):
+    log.append([ClickReceived(event_id=f"{chunk}-{i}", at=at, impression_id="i") for i in range(200)])
+    print(chunk, flush=True)
+"""
+
+
+def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    with open_database(tmp_path / "a.db").connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_tables_name_the_last_migration() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == REVISION
+
+
+def test_commits_are_forced_to_the_disk_and_readers_do_not_wait(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "folder" / "not" / "there" / "100 % a.db")
+    for _ in range(2):
+        with engine.connect() as connection:
+            pragmas = {
+                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            }
+        assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_processes_that_open_the_same_new_database_at_once_all_succeed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, str(tmp_path / "a.db")]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert answers == [f"[('{REVISION}',)]\n"] * 4
+
+
+def test_a_database_of_a_newer_version_is_left_alone_and_named(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "a.db")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="9999"):
+        open_database(tmp_path / "a.db")
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "a.db") as raw:
+        raw.execute("CREATE TABLE decisions (mine TEXT)")
+    with pytest.raises(ConfigurationError, match="already exists"):
+        open_database(tmp_path / "a.db")
+    with sqlite3.connect(tmp_path / "a.db") as raw:
+        assert raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("decisions",)]
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_text("month,day,clicks\n" * 100)
+    with pytest.raises(CorruptArtifact, match="not a database"):
+        open_database(tmp_path / "a.db")
+
+
+def test_a_folder_in_place_of_the_file_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="unable to open"):
+        open_database(tmp_path)
+
+
+def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with subprocess.Popen([sys.executable, "-c", APPEND, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        acknowledged = [int(process.stdout.readline()) for _ in range(5)]
+        process.send_signal(signal.SIGKILL)
+        acknowledged += [int(line) for line in process.stdout if line.endswith("\n")]
+    assert process.returncode == -signal.SIGKILL
+    log = SqlEventLog(open_database(path))
+    there = [event.event_id for _, event in log.read(limit=1_000_000)]
+    chunks = len(there) // 200
+    # Every chunk is whole, in order; at most one was written whose acknowledgement the kill cut off.
+    assert there == [f"{chunk}-{i}" for chunk in range(chunks) for i in range(200)]
+    assert chunks - 1 in {acknowledged[-1], acknowledged[-1] + 1}
+    with open_database(path).connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"

@@ -1,0 +1,245 @@
+"""What every history must do, on every adapter."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from bidloop.adapters.parquet.history import ParquetHistory
+from bidloop.adapters.sqlite.database import open_database
+from bidloop.adapters.sqlite.decision_log import SqlDecisionLog
+from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.core.decision import BidState, Decision, Expectation
+from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
+from bidloop.core.feature_table import FeatureVector
+from bidloop.core.money import Money
+from bidloop.core.opportunity import Auction, Charge, Opportunity
+from bidloop.core.prediction import Interval, Prediction
+from bidloop.outcomes.joining import Joiner
+from bidloop.outcomes.ports import History
+from bidloop.outcomes.settings import OutcomeSettings
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+SETTINGS = OutcomeSettings(attribution_window_days=2.0, conversion_window_days=5.0)
+
+
+def cell(name: str, charge: Charge = Charge.PER_CLICK) -> Opportunity:
+    return Opportunity(opportunity_id=name, at=AT, campaign_id="c'1", attributes={"slot": "größe"}, charge=charge)
+
+
+def shown(name: str, at: datetime = AT, **changes: object) -> ImpressionServed:
+    event = ImpressionServed(event_id=f"imp-{name}", at=at, impression_id=name, opportunity=cell(name))
+    return msgspec.structs.replace(event, **changes)
+
+
+def click(name: str, at: datetime, number: int = 1, price: Money | None = None) -> ClickReceived:
+    return ClickReceived(event_id=f"clk-{name}-{number}", at=at, impression_id=name, price=price)
+
+
+def order(name: str, at: datetime, number: int = 1, order_id: str = "", value: int = 0) -> ConversionReported:
+    return ConversionReported(
+        event_id=f"conv-{name}-{number}", at=at, impression_id=name, order_id=order_id, value=Money(value)
+    )
+
+
+def report(name: str, at: datetime) -> CampaignReported:
+    return CampaignReported(
+        event_id=name, at=at, opportunity=cell(name), impressions=100, clicks=7, conversions=9, spend=Money(5_000_000),
+        value=Money(8_000_000),
+    )  # fmt: skip
+
+
+def decision(name: str) -> Decision:
+    return Decision(
+        decision_id=name, at=AT, opportunity=cell(name), features=FeatureVector("v", {}, {}),
+        prediction=Prediction(
+            ctr=0.1, conversion_rate=0.1, ctr_interval=Interval(0, 1, 0.95), order_value=None, model_version="v", support=1
+        ),
+        policy="p", state=BidState(), stages=(), bid=Money(1), propensity=1.0,
+        expectation=Expectation(win_probability=None, cost_per_win=1, roas=None), reasons=(),
+    )  # fmt: skip
+
+
+class Room:
+    def __init__(self, folder: Path) -> None:
+        engine = open_database(folder / "bidloop.db")
+        self.log = SqlEventLog(engine)
+        self.decisions = SqlDecisionLog(engine)
+        self.folder = folder
+
+    def history(self) -> History:
+        return ParquetHistory(self.folder / "history", self.log, self.decisions, SETTINGS)
+
+    def tell(self, *events: Event) -> History:
+        self.log.append(events)
+        history = self.history()
+        history.sync()
+        return history
+
+
+@pytest.fixture(params=["parquet"])
+def room(request: pytest.FixtureRequest, tmp_path: Path) -> Room:
+    return {"parquet": Room}[request.param](tmp_path)
+
+
+def test_sync_takes_over_what_is_new_and_says_how_much(room: Room) -> None:
+    room.log.append([shown("a"), click("a", AT + HOUR)])
+    history = room.history()
+    assert (history.sync(), history.sync()) == (2, 0)
+    room.log.append([shown("b")])
+    assert room.history().sync() == 1
+    assert len(history.outcomes()) == 2
+
+
+def test_an_impression_a_click_and_a_conversion_become_one_labelled_row(room: Room) -> None:
+    events = [
+        shown("a", weight=3.0, price=Money(2_000_000)),
+        click("a", AT + HOUR, price=Money(250_000)),
+        order("a", AT + DAY, value=7_500_000),
+        shown("b", at=AT - HOUR, price=Money(1)),
+    ]
+    known = room.tell(*events).outcomes()
+    assert known.impression_id.tolist() == ["b", "a"]
+    assert known.opportunities == [cell("b"), cell("a")]
+    assert known.at.tolist() == [(AT - HOUR).replace(tzinfo=None), AT.replace(tzinfo=None)]
+    assert known.at.dtype == np.dtype("datetime64[us]")
+    assert known.impressions.tolist() == [1, 1]
+    assert known.clicks.tolist() == [0, 1]
+    assert known.conversions.tolist() == [0, 1]
+    assert known.value.tolist() == [0, 7.5]
+    assert known.cost.tolist() == [0.000001, 2.25]
+    assert known.weight.tolist() == [1, 3]
+    for column in (known.impressions, known.clicks, known.conversions, known.value, known.cost, known.weight):
+        assert column.dtype == np.float64
+        assert type(column) is np.ndarray
+
+
+def test_a_report_row_is_one_row_with_its_counts(room: Room) -> None:
+    known = room.tell(report("r", AT)).outcomes()
+    assert known.impression_id.tolist() == ["r"]
+    assert (known.impressions[0], known.clicks[0], known.conversions[0]) == (100, 7, 9)
+    assert (known.cost[0], known.value[0], known.weight[0]) == (5.0, 8.0, 1.0)
+
+
+def test_nothing_after_the_asked_instant_is_known(room: Room) -> None:
+    history = room.tell(
+        shown("a"),
+        click("a", AT + HOUR),
+        order("a", AT + DAY, value=1),
+        shown("late", at=AT + 3 * DAY),
+        report("r", AT + 3 * DAY),
+    )
+
+    def labels(as_of: datetime) -> list[tuple[str, float, float]]:
+        known = history.outcomes(as_of=as_of)
+        return list(zip(known.impression_id, known.clicks, known.conversions, strict=True))
+
+    assert labels(AT - HOUR) == []
+    assert labels(AT) == [("a", 0, 0)]
+    assert labels(AT + HOUR) == [("a", 1, 0)]
+    assert labels(AT + DAY) == [("a", 1, 1)]
+    assert labels(AT + 3 * DAY) == [("a", 1, 1), ("late", 0, 0), ("r", 7, 9)]
+
+
+def test_a_label_is_mature_once_its_window_has_closed(room: Room) -> None:
+    history = room.tell(shown("a"), shown("b", at=AT + 3 * DAY), shown("now", at=AT + 6 * DAY))
+    assert history.outcomes().mature.tolist() == [True, False, False]
+    assert history.outcomes(as_of=AT + 4 * DAY).mature.tolist() == [False, False]
+    assert history.outcomes(as_of=AT + 99 * DAY).mature.all()
+
+
+def test_the_range_is_of_the_showing_and_its_end_is_open(room: Room) -> None:
+    history = room.tell(shown("a"), shown("b", at=AT + HOUR), shown("c", at=AT + 2 * HOUR), click("b", AT + DAY))
+    known = history.outcomes(start=AT + HOUR, end=AT + 2 * HOUR)
+    assert (known.impression_id.tolist(), known.clicks.tolist()) == (["b"], [1])
+
+
+def test_where_the_source_does_not_tell_the_cost_is_not_made_up(room: Room) -> None:
+    known = room.tell(
+        shown("mille", opportunity=cell("mille", Charge.PER_MILLE)),
+        shown("click", at=AT + HOUR),
+        shown("clicked", at=AT + 2 * HOUR), click("clicked", AT + 3 * HOUR),
+    ).outcomes()  # fmt: skip
+    assert math.isnan(known.cost[0])
+    assert known.cost[1] == 0.0
+    assert math.isnan(known.cost[2])
+
+
+def test_what_is_told_twice_counts_once_and_what_comes_too_late_not_at_all(room: Room) -> None:
+    known = room.tell(
+        shown("a"), shown("a", event_id="again", weight=5.0), click("a", AT + HOUR), click("a", AT + HOUR, number=2),
+        order("a", AT + HOUR, order_id="1", value=2_000_000), order("a", AT + DAY, 2, order_id="1", value=3_000_000),
+        order("a", AT + DAY, 3), order("a", AT + DAY, 4), order("a", AT + 5 * DAY + HOUR, 5),
+        shown("b"), click("b", AT + 2 * DAY + HOUR), BidLost(event_id="l", at=AT, impression_id="x"),
+    ).outcomes()  # fmt: skip
+    assert known.clicks.tolist() == [1, 0]
+    assert known.conversions.tolist() == [3, 0]
+    assert known.value.tolist() == [2.0, 0.0]
+    assert known.weight.tolist() == [1.0, 1.0]
+
+
+def test_impressions_without_an_opportunity_get_that_of_their_decision(room: Room) -> None:
+    bare = shown("d", opportunity=None)
+    history = room.tell(bare, click("d", AT + HOUR), shown("unknown", opportunity=None))
+    assert len(history.outcomes()) == 0
+    room.decisions.record([decision("d")])
+    known = history.outcomes()
+    assert known.opportunities == [cell("d")]
+    assert known.clicks.tolist() == [1]
+
+
+def test_bids_that_won_and_lost_come_with_what_is_known_of_bid_and_price(room: Room) -> None:
+    second, first = (
+        cell("2nd", Charge.PER_MILLE),
+        msgspec.structs.replace(cell("1st", Charge.PER_MILLE), auction=Auction.FIRST_PRICE),
+    )
+    history = room.tell(
+        shown("a", opportunity=second, price=Money(2_000), weight=3.0),
+        shown("b", at=AT + HOUR, opportunity=first, price=Money(4_000)),
+        BidLost(event_id="l", at=AT + 2 * HOUR, impression_id="c", opportunity=second, bid=Money(500_000), market_price=Money(700_000)),
+        BidLost(event_id="m", at=AT + 3 * HOUR, impression_id="nobody", bid=Money(1)),
+        click("a", AT + HOUR),
+    )  # fmt: skip
+    known = history.bids()
+    assert known.opportunities == [second, first, second]
+    assert known.won.tolist() == [True, True, False]
+    np.testing.assert_array_equal(known.bid, [math.nan, 4.0, 0.5])
+    np.testing.assert_array_equal(known.price, [2.0, math.nan, 0.7])
+    assert known.weight.tolist() == [3.0, 1.0, 1.0]
+    assert len(history.bids(start=AT + HOUR, end=AT + 2 * HOUR)) == 1
+
+
+def test_an_empty_history_answers_with_nothing(room: Room) -> None:
+    assert room.history().sync() == 0
+    assert len(room.history().outcomes()) == 0
+    assert len(room.history().outcomes(as_of=AT)) == 0
+    assert len(room.history().observations()) == 0
+    assert len(room.history().bids()) == 0
+    assert room.history().outcomes().at.dtype == np.dtype("datetime64[us]")
+
+
+def test_observations_are_what_the_joiner_says_of_the_same_log(room: Room) -> None:
+    room.decisions.record([decision("d"), decision("e")])
+    events: list[Event] = [
+        click("late", AT + HOUR), order("late", AT + HOUR, value=3), shown("a", weight=2.5, price=Money(4)),
+        shown("d", opportunity=None), click("d", AT + HOUR, price=Money(9)), click("d", AT + HOUR, 2, price=Money(9)),
+        click("e", AT + HOUR), click("nobody", AT + HOUR), shown("late"), report("r", AT), click("a", AT + 3 * DAY),
+        click("a", AT + DAY, 2), order("a", AT + DAY, order_id="1", value=5), order("a", AT + DAY, 2, order_id="1", value=6),
+        BidLost(event_id="l", at=AT, impression_id="x"), order("a", AT + 9 * DAY, 3), click("late", AT + DAY, 2),
+    ]  # fmt: skip
+    known = room.tell(*events).observations()
+    joined = Joiner(room.decisions, SETTINGS).join(events)
+    assert known.opportunities == joined.opportunities
+    for column in ("at", "impressions", "clicks", "conversions", "value", "cost"):
+        np.testing.assert_array_equal(getattr(known, column), getattr(joined, column), err_msg=column)
+    part = room.history().observations(start=AT + HOUR, end=AT + DAY)
+    assert len(part) == sum(
+        (joined.at >= np.datetime64("2026-03-01T13")) & (joined.at < np.datetime64("2026-03-02T12"))
+    )

@@ -1,0 +1,201 @@
+"""Clicks and conversions find what was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+
+from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, ImpressionServed
+from bidloop.core.money import Money
+from bidloop.core.opportunity import Opportunity
+from bidloop.core.outcome import Observations
+from bidloop.outcomes.joining import Joiner
+from bidloop.outcomes.settings import OutcomeSettings
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+class Decided:
+    """Decisions that are only asked what they were about."""
+
+    def __init__(self, *ids: str) -> None:
+        self.known = {name: cell(name) for name in ids}
+        self.asked: list[list[str]] = []
+
+    def opportunities(self, ids: Sequence[str]) -> dict[str, Opportunity]:
+        self.asked.append(list(ids))
+        return {name: self.known[name] for name in ids if name in self.known}
+
+
+def cell(name: str) -> Opportunity:
+    return Opportunity(opportunity_id=name, at=AT, campaign_id="spring")
+
+
+def shown(name: str, weight: float = 1.0, at: datetime = AT, price: Money | None = None) -> ImpressionServed:
+    return ImpressionServed(
+        event_id=f"imp-{name}", at=at, impression_id=name, opportunity=cell(name), weight=weight, price=price
+    )
+
+
+def click(
+    name: str, after: timedelta = timedelta(seconds=5), number: int = 1, price: Money | None = None
+) -> ClickReceived:
+    return ClickReceived(event_id=f"clk-{name}-{number}", at=AT + after, impression_id=name, price=price)
+
+
+def order(name: str, after: timedelta = DAY, number: int = 1, order_id: str = "", value: int = 0) -> ConversionReported:
+    return ConversionReported(
+        event_id=f"conv-{name}-{number}", at=AT + after, impression_id=name, order_id=order_id, value=Money(value)
+    )
+
+
+def joiner(*decided: str, **settings: float) -> Joiner:
+    return Joiner(Decided(*decided), OutcomeSettings(**settings))
+
+
+def rows(known: Observations) -> list[tuple[str, float, float, float]]:
+    return [
+        (about.opportunity_id, impressions, clicks, conversions)
+        for about, impressions, clicks, conversions in zip(
+            known.opportunities, known.impressions, known.clicks, known.conversions, strict=True
+        )
+    ]
+
+
+def test_each_event_is_one_increment_at_its_own_time() -> None:
+    events = [shown("a", price=Money(3_000_000)), click("a", price=Money(500_000)), order("a", value=9_000_000)]
+    known = joiner().join(events)
+    assert rows(known) == [("a", 1, 0, 0), ("a", 0, 1, 0), ("a", 0, 0, 1)]
+    assert known.at.tolist() == [event.at.replace(tzinfo=None) for event in events]
+    assert known.cost.tolist() == [3.0, 0.5, 0.0]
+    assert known.value.tolist() == [0.0, 0.0, 9.0]
+    assert known.at.dtype == np.dtype("datetime64[us]")
+
+
+def test_a_report_row_adds_its_counts_and_a_lost_bid_nothing() -> None:
+    report = CampaignReported(
+        event_id="r",
+        at=AT,
+        opportunity=cell("r"),
+        impressions=9,
+        clicks=2,
+        conversions=3,
+        spend=Money(4_000_000),
+        value=Money(1),
+    )
+    known = joiner().join([report, BidLost(event_id="l", at=AT, impression_id="x")])
+    assert rows(known) == [("r", 9, 2, 3)]
+    assert known.cost.tolist() == [4.0]
+
+
+def test_a_row_of_a_sample_stands_for_many_with_all_that_came_of_it() -> None:
+    known = joiner().join([shown("a", weight=290.0, price=Money(1_000_000)), click("a"), order("a", value=2_000_000)])
+    assert rows(known) == [("a", 290, 0, 0), ("a", 0, 290, 0), ("a", 0, 0, 290)]
+    assert known.cost.tolist() == [290.0, 0.0, 0.0]
+    assert known.value.tolist() == [0.0, 0.0, 580.0]
+
+
+def test_only_the_first_click_and_each_order_once_count_but_every_click_costs() -> None:
+    known = joiner().join([
+        shown("a"), click("a"), click("a", number=2), click("a", number=3, price=Money(1_000_000)),
+        order("a", order_id="7"), order("a", order_id="7", number=2), order("a", order_id="8", number=3),
+        order("a", number=4), order("a", number=5),
+    ])  # fmt: skip
+    assert known.clicks.sum() == 1
+    assert known.conversions.sum() == 4
+    assert known.cost.sum() == 1.0
+    assert len(known) == 7
+
+
+def test_an_impression_told_twice_under_two_ids_counts_once() -> None:
+    again = msgspec.structs.replace(shown("a"), event_id="another")
+    assert rows(joiner().join([shown("a"), again])) == [("a", 1, 0, 0)]
+
+
+def test_a_click_in_a_later_batch_finds_its_impression() -> None:
+    room = joiner()
+    room.join([shown("a")])
+    assert rows(room.join([click("a")])) == [("a", 0, 1, 0)]
+
+
+def test_a_click_before_its_impression_is_an_orphan_until_the_impression_comes() -> None:
+    room = joiner()
+    assert len(room.join([click("a"), order("a")])) == 0
+    assert room.orphans == 2
+    known = room.join([shown("a", weight=2.0)])
+    assert rows(known) == [("a", 2, 0, 0), ("a", 0, 2, 0), ("a", 0, 0, 2)]
+    assert known.at.tolist()[1] == click("a").at.replace(tzinfo=None)
+    assert room.orphans == 0
+
+
+def test_an_impression_without_an_opportunity_gets_its_decisions() -> None:
+    bare = msgspec.structs.replace(shown("d"), opportunity=None)
+    room = joiner("d")
+    assert rows(room.join([bare, click("d")])) == [("d", 1, 0, 0), ("d", 0, 1, 0)]
+
+
+def test_an_impression_that_nobody_knows_is_an_orphan() -> None:
+    room = joiner()
+    assert len(room.join([msgspec.structs.replace(shown("d"), opportunity=None)])) == 0
+    assert room.orphans == 1
+
+
+def test_a_click_whose_impression_was_not_told_of_counts_for_its_decision_and_once() -> None:
+    room = joiner("d")
+    assert rows(room.join([click("d")])) == [("d", 0, 1, 0)]
+    assert rows(room.join([click("d", number=2), shown("d")])) == [("d", 1, 0, 0)]
+    assert room.orphans == 0
+
+
+def test_the_decision_log_is_asked_once_a_batch_and_only_for_what_is_missing() -> None:
+    decided = Decided("d", "e")
+    room = Joiner(decided)
+    room.join([shown("a"), click("a"), click("d"), click("e"), click("x")])
+    room.join([click("d", number=2), click("a", number=2)])
+    assert decided.asked == [["d", "e", "x"]]
+
+
+def test_what_comes_after_its_window_is_not_counted_but_said() -> None:
+    room = joiner(attribution_window_days=1.0, conversion_window_days=2.0)
+    known = room.join([
+        shown("a"), click("a", DAY), order("a", 2 * DAY), shown("b"), click("b", DAY + timedelta(microseconds=1)),
+        order("b", 2 * DAY + timedelta(microseconds=1)),
+    ])  # fmt: skip
+    assert rows(known) == [("a", 1, 0, 0), ("a", 0, 1, 0), ("a", 0, 0, 1), ("b", 1, 0, 0)]
+    assert room.too_late == 2
+
+
+def test_memory_is_bounded_by_the_window_in_the_events_own_time() -> None:
+    room = joiner(attribution_window_days=1.0, conversion_window_days=1.0)
+    for day in range(50):
+        room.join([shown(f"{day}-{i}", at=AT + day * DAY) for i in range(10)] + [click(f"unknown-{day}", day * DAY)])
+    assert len(room._shown) <= 20
+    assert len(room._waiting) <= 2
+    assert room.orphans == 50
+
+
+def test_memory_is_bounded_by_number_and_the_oldest_goes_first() -> None:
+    room = joiner(max_open_impressions=3)
+    room.join([shown(name) for name in "abcde"])
+    assert sorted(room._shown) == ["c", "d", "e"]
+
+
+def test_a_joiner_rebuilt_from_the_log_goes_on_where_the_old_one_was() -> None:
+    before = [shown("a"), click("b"), click("a"), order("a", order_id="1")]
+    after = [click("a", number=2), shown("b"), order("a", order_id="1", number=2), order("a", order_id="2", number=3)]
+    old = joiner()
+    for event in before:
+        old.join([event])
+    rebuilt = joiner()
+    rebuilt.join(before)
+    assert rows(old.join(after)) == rows(rebuilt.join(after)) == [("b", 1, 0, 0), ("b", 0, 1, 0), ("a", 0, 0, 1)]
+
+
+def test_nothing_joined_is_an_empty_table() -> None:
+    known = joiner().join([])
+    assert len(known) == 0
+    assert known.clicks.shape == (0,)
