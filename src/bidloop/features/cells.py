@@ -1,0 +1,31 @@
+"""Which cell an opportunity belongs to: the finest key of the view, which rates and intervals speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidloop.core.opportunity import Opportunity
+from bidloop.features.facts import key_columns
+from bidloop.features.view import CELL, FeatureView
+
+
+def cell_keys(view: FeatureView, opportunities: Sequence[Opportunity]) -> NDArray[np.object_]:
+    """Name of each opportunity's cell, object array of `str`, shape (n,).
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> from bidloop.features.views import campaign_view
+    >>> cell = Opportunity(opportunity_id="1", at=datetime(2026, 1, 1, tzinfo=UTC), campaign_id="a", device="mobile")
+    >>> cell_keys(campaign_view(), [cell]).tolist()
+    ['a · · · mobile ·']
+    """
+    [key] = [rate.key for rate in view.rates if rate.name == CELL]
+    columns = key_columns(view, opportunities)
+    return np.array(
+        [" · ".join(parts).strip(" ") for parts in zip(*(columns[source] for source in key), strict=True)],
+        dtype=object,
+    )

@@ -1,0 +1,39 @@
+"""Increments that make sense: checked as a whole before any of them is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidloop.core.errors import InvalidInput
+from bidloop.core.outcome import Observations
+
+
+def check_increments(observations: Observations) -> NDArray[np.int64]:
+    """Check n observations and return their times in microseconds since 1970-01-01 UTC, int64, shape (n,).
+
+    Raises
+    ------
+    InvalidInput
+        When the columns differ in length, a time is missing, or a count is negative, NaN or infinite.
+    """
+    n = len(observations.opportunities)
+    if np.isnat(observations.at).any():
+        raise InvalidInput("an observation without a time", path="at", expected="an instant in UTC")
+    at = observations.at.astype("datetime64[us]").astype(np.int64)
+    columns = (
+        ("impressions", observations.impressions),
+        ("clicks", observations.clicks),
+        ("conversions", observations.conversions),
+    )
+    for name, column in (("at", at), *columns):
+        if len(column) != n:
+            raise InvalidInput(f"{len(column)} values of {name} for {n} opportunities", path=name, expected="one each")
+    for name, column in columns:
+        wrong = ~(np.isfinite(column) & (column >= 0))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise InvalidInput(
+                f"{column[row]} {name} in observation {row}", path=name, expected="a finite number of at least 0"
+            )
+    return at

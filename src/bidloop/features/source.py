@@ -1,0 +1,51 @@
+"""Where a value is found in an opportunity: a path such as ``device``, ``attributes.slot`` or ``time.hour``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
+
+from bidloop.core.errors import ConfigurationError
+from bidloop.core.opportunity import Opportunity
+from bidloop.features.local_time import LocalTimes
+
+FIELDS: Final = ("campaign_id", "ad_group_id", "keyword", "device", "location", "auction", "charge", "currency")
+"""Text fields of an opportunity that a feature may read. Ids of one opportunity or one user are not among them: they
+name single persons or events, and a rate over them would learn the noise of one."""
+
+TIMES: Final = ("time.hour", "time.weekday", "time.part_of_day")
+
+
+def check_source(source: str) -> None:
+    """Make sure that a source is one.
+
+    Raises
+    ------
+    ConfigurationError
+        When it names neither a field, an attribute nor a time.
+
+    Examples
+    --------
+    >>> check_source("attributes.slot")
+    >>> check_source("user_id")
+    Traceback (most recent call last):
+    bidloop.core.errors.ConfigurationError: source 'user_id'; expected one of campaign_id, ..., or attributes.NAME
+    """
+    kind, _, name = source.partition(".")
+    if source in FIELDS or source in TIMES or (kind == "attributes" and name):
+        return
+    raise ConfigurationError(
+        f"source {source!r}", expected=f"one of {', '.join((*FIELDS, *TIMES))}, or attributes.NAME"
+    )
+
+
+def column(source: str, opportunities: Sequence[Opportunity], times: LocalTimes) -> list[str]:
+    """The value at a source for n opportunities, as n texts; empty where there is none."""
+    if source in FIELDS:
+        # `str` of a StrEnum is its value; for plain text it is free.
+        return list(map(str, map(attrgetter(source), opportunities)))
+    kind, _, name = source.partition(".")
+    if kind == "attributes":
+        return [opportunity.attributes.get(name, "") for opportunity in opportunities]
+    return times.column(name)

@@ -1,0 +1,239 @@
+"""The definition of a set of features: data, not code, so that it can be hashed, stored with a model and read back."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from typing import Literal, TypeAlias
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from bidloop.core.errors import ConfigurationError
+from bidloop.features.source import check_source
+
+REVISION = 1
+"""Part of every version: raise it when the same definition begins to mean other values."""
+
+FORGOTTEN = 1e-6
+"""Decayed impressions (or clicks) below this count as none: the past has faded away."""
+
+ACCOUNT = "account"
+CELL = "cell"
+
+RateValue: TypeAlias = Literal["ctr", "conversion_rate", "impressions", "log_impressions"]
+
+
+class CategoryFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A categorical feature: the value found at a source, as text; empty where it is missing.
+
+    Parameters
+    ----------
+    name
+        Name of the feature.
+    source
+        A text field of the opportunity (``device``), ``attributes.NAME``, or ``time.hour``, ``time.weekday``,
+        ``time.part_of_day`` in the account's timezone.
+    """
+
+    name: str
+    source: str
+
+
+class MeasureFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A numeric feature that the opportunity carries in `measures`; missing (NaN) where it is absent or not finite."""
+
+    name: str
+    measure: str
+
+
+class RateFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happened so far to opportunities like this one: click and conversion rates over one key.
+
+    Counts fade by half every `half_life_days`. A rate is drawn towards the rate of the `parent` key, the more so the
+    fewer events stand behind it:
+
+    ``ctr = (clicks + strength) / (impressions + strength / parent ctr)``
+
+    This is the posterior mean of a click rate whose prior is a gamma distribution with the parent's rate as mean and
+    a coefficient of variation of ``1 / sqrt(strength)``. The strength is counted in events (clicks for the CTR,
+    conversions for the conversion rate) so that one number suits a search CTR of 5 % and a display CTR of 0.05 %.
+
+    Parameters
+    ----------
+    name
+        Beginning of the feature names: ``campaign`` gives ``campaign_ctr`` and so on.
+    key
+        The sources whose values together make the key; empty for the account as a whole.
+    parent
+        Name of the rate that it is drawn towards; empty only for ``account``, which is drawn towards the view's base
+        rates.
+    half_life_days
+        Days after which an observation counts half.
+    strength
+        Weight of the parent, in events.
+    values
+        Which values become features: ``ctr``, ``conversion_rate``, ``impressions`` (decayed count), ``log_impressions``
+        (natural log of one plus that count).
+    """
+
+    name: str
+    key: tuple[str, ...]
+    parent: str = ACCOUNT
+    half_life_days: float = 14.0
+    strength: float = 2.0
+    values: tuple[RateValue, ...] = ("ctr", "conversion_rate", "log_impressions")
+
+    def feature(self, value: RateValue) -> str:
+        """Name of the feature that carries one of the rate's values."""
+        return f"{self.name}_{value}"
+
+
+class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the engine looks at when it judges an opportunity.
+
+    Parameters
+    ----------
+    name
+        A word for people; part of the definition.
+    categories, measures, rates
+        The features. Rates stand behind their parents; the first is ``account`` with an empty key, and one is named
+        ``cell``: the finest key, which an opportunity's own `history` speaks of.
+    cyclic
+        Which of ``hour`` and ``weekday`` become a sine and a cosine, so that 23:59 and 00:00 are neighbours.
+    timezone
+        IANA name of the account's timezone, in which hour and weekday are counted.
+    base_ctr, base_conversion_rate
+        Rates in (0, 1] that the account's own rates are drawn towards, with the strength of the ``account`` rate.
+        They fade out after a few clicks, and are never used before the first impression: then the rates are missing.
+
+    Raises
+    ------
+    ConfigurationError
+        When two features share a name, a source does not exist, a parent is missing or stands later, or a number is
+        out of range.
+
+    Examples
+    --------
+    >>> view = FeatureView(
+    ...     name="small",
+    ...     categories=(CategoryFeature(name="device", source="device"),),
+    ...     rates=(
+    ...         RateFeature(name="account", key=(), parent="", values=("ctr", "conversion_rate", "impressions")),
+    ...         RateFeature(name="cell", key=("device",), values=("ctr", "conversion_rate", "impressions")),
+    ...     ),
+    ... )
+    >>> view.categorical_names
+    ('device',)
+    >>> view.numeric_names[-3:]
+    ('cell_ctr', 'cell_conversion_rate', 'cell_impressions')
+    >>> len(view.version)
+    12
+    >>> msgspec.convert(msgspec.to_builtins(view), FeatureView) == view
+    True
+    """
+
+    name: str
+    categories: tuple[CategoryFeature, ...] = ()
+    cyclic: tuple[Literal["hour", "weekday"], ...] = ("hour", "weekday")
+    measures: tuple[MeasureFeature, ...] = ()
+    rates: tuple[RateFeature, ...]
+    timezone: str = "UTC"
+    base_ctr: float = 0.01
+    base_conversion_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check_names(self)
+        _check_zone(self.timezone)
+        for category in self.categories:
+            check_source(category.source)
+        _check_rates(self.rates)
+        for name, rate in (("base_ctr", self.base_ctr), ("base_conversion_rate", self.base_conversion_rate)):
+            if not 0.0 < rate <= 1.0:
+                raise ConfigurationError(f"{name} of {rate}", expected="a rate above 0 and at most 1")
+
+    @property
+    def version(self) -> str:
+        """Twelve hexadecimal digits that change with the definition."""
+        return _version(self)
+
+    @property
+    def categorical_names(self) -> tuple[str, ...]:
+        """Names of the categorical features, in the order of the table."""
+        return tuple(category.name for category in self.categories)
+
+    @property
+    def numeric_names(self) -> tuple[str, ...]:
+        """Names of the numeric features, in the order of the table."""
+        cyclic = [f"{part}_{wave}" for part in self.cyclic for wave in ("sin", "cos")]
+        measures = [measure.name for measure in self.measures]
+        rates = [rate.feature(value) for rate in self.rates for value in rate.values]
+        return (*cyclic, *measures, *rates)
+
+
+@functools.lru_cache(maxsize=64)
+def _version(view: FeatureView) -> str:
+    definition = msgspec.json.encode((REVISION, view), order="deterministic")
+    return hashlib.sha256(definition).hexdigest()[:12]
+
+
+def _check_names(view: FeatureView) -> None:
+    names = (*view.categorical_names, *view.numeric_names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(
+            f"feature names used twice: {', '.join(twice)}",
+            expected="one feature per name",
+            remedy="Rename one of them in the feature view.",
+        )
+
+
+def _check_zone(timezone: str) -> None:
+    try:
+        ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"timezone {timezone!r}", expected="an IANA name such as 'UTC' or 'Asia/Shanghai'"
+        ) from error
+
+
+def _check_rates(rates: tuple[RateFeature, ...]) -> None:
+    if not rates or (rates[0].name, rates[0].key, rates[0].parent) != (ACCOUNT, (), ""):
+        raise ConfigurationError(
+            f"rates that begin with {rates[0].name if rates else 'nothing'!r}",
+            expected="'account' first, with an empty key and no parent",
+        )
+    if not any(rate.name == CELL and rate.key for rate in rates):
+        raise ConfigurationError("a view without the rate 'cell'", expected="one rate named 'cell' over the finest key")
+    _check_values(rates)
+    known: set[str] = set()
+    for rate in rates:
+        if rate.name in known:
+            raise ConfigurationError(f"two rates named {rate.name!r}", expected="one rate per name")
+        if known and rate.parent not in known:
+            raise ConfigurationError(
+                f"rate {rate.name!r} with parent {rate.parent!r}",
+                expected=f"one of the rates before it: {', '.join(sorted(known))}",
+            )
+        for source in rate.key:
+            check_source(source)
+        if len(set(rate.key)) < len(rate.key):
+            raise ConfigurationError(f"rate {rate.name!r} with a source named twice", expected="each source once")
+        for number in (rate.half_life_days, rate.strength):
+            if not (math.isfinite(number) and number > 0):
+                raise ConfigurationError(
+                    f"rate {rate.name!r} with half-life {rate.half_life_days} days and strength {rate.strength}",
+                    expected="finite numbers above 0",
+                )
+        known.add(rate.name)
+
+
+def _check_values(rates: tuple[RateFeature, ...]) -> None:
+    needed: tuple[RateValue, ...] = ("ctr", "conversion_rate", "impressions")
+    for rate in rates:
+        if rate.name in (ACCOUNT, CELL) and not set(needed) <= set(rate.values):
+            raise ConfigurationError(
+                f"rate {rate.name!r} with the values {', '.join(rate.values)}",
+                expected=f"at least {', '.join(needed)}, which predictions fall back on",
+            )
