@@ -1,0 +1,22 @@
+"""What a win is worth, and what bid we send.
+
+In come an opportunity, its predicted rates, its bid landscape where one is known, and the state that the bid depends on
+(pacing multiplier, what is left of the budget, the cell's last bid, a random draw). Out goes one bid as seven logged
+stages, with its propensity, what is expected of it, and reasons. The path from the one to the other is a pure function.
+What the budget makes of the day's spending so far is kept beside it, in the pacer.
+
+| file | notion |
+|---|---|
+| `settings` | objective, targets, budgets and limits |
+| `pipeline` | the seven stages in their order: `Bidder`, `Bid` |
+| `value` | what one win is worth under the objective |
+| `shading` | the best bid below the value where the winner pays what he bids |
+| `exploration` | the factors that are tried, and how often |
+| `guardrails` | step limit, cap, floors, and what the budget still affords |
+| `expectation` | chance of winning, cost and ROAS at the final bid |
+| `reasons` | the log of the bid as an exact sum over the stages |
+| `traffic` | which share of a day's traffic comes by when |
+| `pacing` | the budget's multiplier, moved through the day by what was spent |
+| `dual` | the multiplier that past auctions say a budget needs |
+| `policies/` | bidding policies that a replay compares |
+"""
