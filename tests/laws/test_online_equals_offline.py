@@ -20,6 +20,7 @@ from bidloop.features.views import campaign_view, display_view
 START = datetime(2026, 3, 27, tzinfo=UTC)  # Berlin changes to summer time two days later
 SHORT = FeatureView(
     name="short",
+    lag_seconds=360 * 60.0,  # as far as questions and facts lie apart, so that both sides of the border are met
     rates=(
         RateFeature(name="account", key=(), parent="", half_life_days=0.01, values=("ctr", "conversion_rate", "impressions")),
         RateFeature(name="daypart", key=("time.part_of_day",), half_life_days=400.0, strength=0.1),

@@ -63,9 +63,10 @@ def instant_of(at: datetime) -> int:
     return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
-def microseconds(opportunities: Sequence[Opportunity]) -> list[int]:
-    """The instants of n opportunities, by `instant_of`."""
-    return [instant_of(opportunity.at) for opportunity in opportunities]
+def microseconds(opportunities: Sequence[Opportunity], lag_seconds: float = 0.0) -> list[int]:
+    """The instants of n opportunities, by `instant_of`, or so much before them."""
+    lag = round(lag_seconds * 1e6)
+    return [instant_of(opportunity.at) - lag for opportunity in opportunities]
 
 
 class LocalTimes:

@@ -102,14 +102,14 @@ class InProcessStore:
                     counts.pending.append(fact)
 
     def read(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
-        """The values at each opportunity's own `at`, from observations whose time lies strictly before it.
+        """The values at each opportunity's own `at`, from observations whose time lies strictly before it, less the lag.
 
         Raises
         ------
         InvalidInput
             When an instant carries no timezone, or lies before what `settle` has folded together.
         """
-        instants = microseconds(opportunities)
+        instants = microseconds(opportunities, self._view.lag_seconds)
         described = facts(self._view, opportunities)
         numeric = described.numeric
         rates: dict[str, _Rates] = {}
@@ -137,7 +137,7 @@ class InProcessStore:
 
         From then on a read of an earlier instant is refused. Observations that arrive late are still counted.
         """
-        instant = instant_of(before)
+        instant = instant_of(before) - round(self._view.lag_seconds * 1e6)
         with self._lock:
             self._settled = instant if self._settled is None else max(instant, self._settled)
             for known in self._keys:

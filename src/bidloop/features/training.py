@@ -69,7 +69,7 @@ def point_in_time(view: FeatureView, observations: Observations, opportunities: 
     array([  nan,  500., 1428.])
     """
     at = check_increments(observations)
-    asked = np.array(microseconds(opportunities), dtype=np.int64)
+    asked = np.array(microseconds(opportunities, view.lag_seconds), dtype=np.int64)
     described = facts(view, opportunities)
     sources = key_columns(view, observations.opportunities)
     codes = {name: _codes(sources[name], described.sources[name]) for name in sources}

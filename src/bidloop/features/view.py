@@ -104,6 +104,9 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Which of ``hour`` and ``weekday`` become a sine and a cosine, so that 23:59 and 00:00 are neighbours.
     timezone
         IANA name of the account's timezone, in which hour and weekday are counted.
+    lag_seconds
+        What happened less than this before an opportunity does not count as known: events take time to arrive, and training
+        must not know them sooner than serving does. At least 0.
     base_ctr, base_conversion_rate
         Rates in (0, 1] that the account's own rates are drawn towards, with the strength of the ``account`` rate.
         They fade out after a few clicks, and are never used before the first impression: then the rates are missing.
@@ -140,6 +143,7 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     measures: tuple[MeasureFeature, ...] = ()
     rates: tuple[RateFeature, ...]
     timezone: str = "UTC"
+    lag_seconds: float = 0.0
     base_ctr: float = 0.01
     base_conversion_rate: float = 0.05
 
@@ -149,6 +153,8 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for category in self.categories:
             check_source(category.source)
         _check_rates(self.rates)
+        if not 0.0 <= self.lag_seconds < math.inf:
+            raise ConfigurationError(f"lag_seconds of {self.lag_seconds}", expected="a finite number of at least 0")
         for name, rate in (("base_ctr", self.base_ctr), ("base_conversion_rate", self.base_conversion_rate)):
             if not 0.0 < rate <= 1.0:
                 raise ConfigurationError(f"{name} of {rate}", expected="a rate above 0 and at most 1")

@@ -4,4 +4,5 @@
 |---|---|
 | `read_events`, `find_days`, `price_per_mille` | `reader` |
 | `sampling_weights` | `sampling` |
+| `ipinyou_view` | `view` |
 """
