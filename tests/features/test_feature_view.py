@@ -22,7 +22,7 @@ def test_every_ready_view_has_the_features_that_predictions_fall_back_on(view):
 def test_the_version_is_the_same_on_every_machine():
     assert campaign_view().version == campaign_view("UTC").version
     assert campaign_view("Europe/Berlin").version != campaign_view().version
-    assert FeatureView(name="small", rates=(ACCOUNT, CELL)).version == ""
+    assert FeatureView(name="small", rates=(ACCOUNT, CELL)).version == "4d667f306b26"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,217 @@
+"""Gradient-boosted trees on what happened so far and on categories of few values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+
+from bidloop.core.encoding import Encoding
+from bidloop.models.candidate import Parameters
+from bidloop.models.graph import Graph
+from bidloop.models.levels import add_levels, levels
+from bidloop.models.relative import Relative
+from bidloop.models.rows import Response, Rows
+
+SETTINGS: dict[str, float | int | str] = {
+    "max_depth": 4,
+    "learning_rate": 0.05,
+    "subsample": 0.7,
+    "colsample_bytree": 0.4,
+    "min_child_weight": 20,
+    "reg_lambda": 5,
+    "max_bin": 64,
+}
+MOST_ROUNDS = 300
+PATIENCE = 40
+FEWEST_ROUNDS = 20
+MOST_LEVELS = 24
+"""Categories of more values than this are seen by their rates of the past alone."""
+FEWEST_EVENTS = 20
+
+
+class TreeInput:
+    """The columns that trees read: ratios, then one column of 0 and 1 per level of each category of few values."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        self._relative = Relative(encoding)
+        self.small = [j for j, field in enumerate(encoding.categories) if len(field.seen) <= MOST_LEVELS]
+        self.names = [
+            *self._relative.names,
+            *(f"{encoding.categories[j].name}#{i}" for j in self.small for i in self._levels(j)),
+        ]
+
+    def _levels(self, j: int) -> range:
+        return range(1, len(self._encoding.categories[j].seen) + 1)
+
+    def of(self, numeric: NDArray[np.float32], categories: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32, shape (n, number of names)."""
+        parts = [self._relative.ratios(numeric)]
+        for j in self.small:
+            place = levels(self._encoding.categories[j], categories[:, j])
+            parts.append((place[:, None] == np.array(self._levels(j))).astype(np.float32))
+        return np.concatenate(parts, axis=1)
+
+    def add(self, graph: Graph) -> str:
+        """The same in a graph."""
+        parts = [self._relative.add(graph, log=False)] if self._relative.names else []
+        for j in self.small:
+            rows = np.eye(len(self._levels(j)) + 1, dtype=np.float32)[:, 1:]
+            parts.append(graph.add("Gather", graph.constant(rows), add_levels(graph, self._encoding, j), axis=0))
+        return graph.add("Concat", *parts, axis=1)
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Two sums of trees, for clicks and for conversions; `None` where the average is all that can be learned.
+
+    `bases` are the log odds that the trees are added to, and `shifts` what sampling added to both.
+    """
+
+    encoding: Encoding
+    boosters: tuple[Any, Any]
+    bases: tuple[float, float]
+    shifts: tuple[float, float]
+    name: str = "trees"
+
+    @property
+    def rounds(self) -> tuple[int, int]:
+        """Number of trees of each."""
+        clicks, conversions = (0 if booster is None else booster.num_boosted_rounds() for booster in self.boosters)
+        return clicks, conversions
+
+    @property
+    def parameters(self) -> Parameters:
+        """Settings of the boosting and the number of trees."""
+        return {**SETTINGS, "rounds_click": self.rounds[0], "rounds_conversion": self.rounds[1]}
+
+    def logits(self, numeric: NDArray[np.float32], categories: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Log odds of n rows, shape (n, 2)."""
+        read = xgboost.DMatrix(TreeInput(self.encoding).of(numeric, categories))
+        return np.column_stack(
+            [
+                np.full(len(numeric), base - shift) + (0.0 if booster is None else margins(booster, read))
+                for booster, base, shift in zip(self.boosters, self.bases, self.shifts, strict=True)
+            ]
+        )
+
+    def build(self, graph: Graph) -> str:
+        """One tree ensemble per outcome."""
+        heads = []
+        for booster, base, shift in zip(self.boosters, self.bases, self.shifts, strict=True):
+            level = np.array([base - shift], dtype=np.float32)
+            if booster is None:
+                heads.append(graph.repeat(level))
+            else:
+                total = add_trees(graph, booster, TreeInput(self.encoding).add(graph))
+                heads.append(graph.add("Add", total, graph.constant(level)))
+        return graph.add("Concat", *heads, axis=1)
+
+
+def fit_trees(
+    rows: Rows, later: Rows | None = None, *, seed: int, rounds: tuple[int, int] = (MOST_ROUNDS, MOST_ROUNDS)
+) -> Trees:
+    """Fit trees for clicks and for conversions.
+
+    Parameters
+    ----------
+    later
+        Rows of later days; boosting stops where they no longer gain. Without them it takes exactly `rounds`.
+    """
+    read = TreeInput(rows.encoding)
+    inputs = read.of(rows.numeric, rows.categories)
+    further = None if later is None else read.of(later.numeric, later.categories)
+
+    def head(response: Response, held: Response | None, most: int) -> Any:
+        if not read.names or most == 0 or not response.enough(FEWEST_EVENTS):
+            return None
+        known = _matrix(inputs, response, response.base)
+        if held is None or further is None or not held.enough(1):
+            return boost(SETTINGS, known, seed=seed, rounds=most if held is None else most // 3)
+        # From the later days' own level: a day that is better for all says nothing of how many trees are too many.
+        watched = _matrix(further, held, held.base)
+        watch = boost(SETTINGS, known, seed=seed, rounds=most, watched=watched)
+        return watch[: max(FEWEST_ROUNDS, watch.best_iteration + 1)]
+
+    responses = (rows.click, rows.conversion)
+    held = (None, None) if later is None else (later.click, later.conversion)
+    boosters = [head(*of) for of in zip(responses, held, rounds, strict=True)]
+    return Trees(
+        rows.encoding,
+        (boosters[0], boosters[1]),
+        (rows.click.base, rows.conversion.base),
+        (rows.click.shift, rows.conversion.shift),
+    )
+
+
+def boost(settings: dict[str, Any], known: Any, *, seed: int, rounds: int, watched: Any = None) -> Any:
+    """Boost trees for log odds, one thread and one seed: the same trees each time."""
+    return xgboost.train(
+        {
+            "objective": "binary:logistic",
+            "base_score": 0.5,
+            "tree_method": "hist",
+            "nthread": 1,
+            "seed": seed,
+            "verbosity": 0,
+            **settings,
+        },
+        known,
+        rounds,
+        evals=[] if watched is None else [(watched, "later")],
+        early_stopping_rounds=None if watched is None else PATIENCE,
+        verbose_eval=False,
+    )
+
+
+def margins(booster: Any, read: Any) -> NDArray[np.float64]:
+    """Sum of the trees, without the level that they were added to."""
+    return np.asarray(booster.predict(read, output_margin=True), dtype=np.float64)
+
+
+def add_trees(graph: Graph, booster: Any, tensor: str) -> str:
+    """The sum of a booster's trees over the columns of a tensor, float32, shape (n, 1)."""
+    model = json.loads(booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
+    nodes: dict[str, list[Any]] = {
+        name: [] for name in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")
+    }
+    leaves: dict[str, list[Any]] = {name: [] for name in ("treeids", "nodeids", "ids", "weights")}
+    for number, tree in enumerate(model["trees"]):
+        for node, left in enumerate(tree["left_children"]):
+            leaf = left < 0
+            values = (
+                number,
+                node,
+                0 if leaf else tree["split_indices"][node],
+                0.0 if leaf else tree["split_conditions"][node],
+                "LEAF" if leaf else "BRANCH_LT",
+                0 if leaf else left,
+                0 if leaf else tree["right_children"][node],
+            )
+            for column, value in zip(nodes.values(), values, strict=True):
+                column.append(value)
+            if leaf:
+                for column, value in zip(
+                    leaves.values(), (number, node, 0, tree["split_conditions"][node]), strict=True
+                ):
+                    column.append(value)
+    return graph.add(
+        "TreeEnsembleRegressor",
+        tensor,
+        n_targets=1,
+        **{f"nodes_{name}": column for name, column in nodes.items()},
+        **{f"target_{name}": column for name, column in leaves.items()},
+    )
+
+
+def _matrix(inputs: NDArray[np.float32], response: Response, base: float) -> Any:
+    total = response.total
+    used = np.flatnonzero(total > 0)
+    matrix = xgboost.DMatrix(inputs[used], label=response.positive[used] / total[used], weight=total[used])
+    matrix.set_base_margin(np.full(len(used), base, dtype=np.float32))
+    return matrix
