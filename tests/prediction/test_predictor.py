@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from scipy.special import expit
 from bidloop.core.errors import ConfigurationError, CorruptArtifact
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.money import Money
-from bidloop.core.opportunity import History
+from bidloop.core.opportunity import Charge, History
 from bidloop.core.prediction import POOLED
 from bidloop.prediction.bundle import Bundle, load_bundle, write_bundle
 from bidloop.prediction.calibration import Calibration, Calibrations
@@ -154,6 +155,15 @@ def test_a_landscape_that_would_fall_is_held_level(small: Any, bundle_of: Callab
     )
     assert landscape is not None
     assert np.ptp(landscape.win_probability) == 0
+
+
+def test_a_landscape_of_prices_per_click_says_nothing_about_bids_per_mille(
+    small: Any, bundle_of: Callable[..., Bundle]
+) -> None:
+    clicks = small.opportunities(2)
+    mixed = [clicks[0], msgspec.structs.replace(clicks[1], charge=Charge.PER_MILLE)]
+    landscapes = Predictor(bundle_of()).landscapes(mixed, small.table(2))
+    assert [landscape is None for landscape in landscapes] == [False, True]
 
 
 def test_without_a_landscape_there_is_none(small: Any, bundle_of: Callable[..., Bundle]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bidloop.core.encoding import Encoding
+from bidloop.core.opportunity import Charge
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class TrainedLandscape:
         How a feature table becomes ``numeric`` and ``categories``.
     lowest, highest
         Range of bids in account currency that training saw; beyond it the landscape is extrapolation.
+    charge
+        What those bids were the price of; it says nothing about bids of the other kind.
     """
 
     onnx: bytes
     encoding: Encoding
     lowest: float
     highest: float
+    charge: Charge = Charge.PER_CLICK
     parameters: dict[str, float | int | str] = field(default_factory=dict)

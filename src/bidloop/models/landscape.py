@@ -169,7 +169,10 @@ def _fit(
     booster = boost({**SETTINGS, "monotone_constraints": monotone}, matrix, seed=seed, rounds=ROUNDS)
     tables = edges.tables(won - expected, expected * (1 - expected), weight)
     return TrainedLandscape(
-        _graph(encoding, booster, edges, tables), encoding, *observed, {**SETTINGS, "rounds": ROUNDS, "seed": seed}
+        _graph(encoding, booster, edges, tables),
+        encoding,
+        *observed,
+        parameters={**SETTINGS, "rounds": ROUNDS, "seed": seed},
     )
 
 

@@ -26,6 +26,7 @@ import msgspec
 
 from bidloop.core.encoding import Encoding
 from bidloop.core.errors import CorruptArtifact, InvalidInput, NotFound
+from bidloop.core.opportunity import Charge
 from bidloop.core.trained_model import TrainedLandscape, TrainedModel
 from bidloop.prediction.calibration import Calibrations
 from bidloop.prediction.intervals import IntervalModel
@@ -76,6 +77,7 @@ class _Graph(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parameters: dict[str, float | int | str] = {}
     lowest: float = 0.0
     highest: float = 0.0
+    charge: Charge = Charge.PER_CLICK
 
 
 class _Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +153,7 @@ def write_bundle(
                 parameters=landscape.parameters,
                 lowest=landscape.lowest,
                 highest=landscape.highest,
+                charge=landscape.charge,
             ),
             calibration=calibration or Calibrations(),
             intervals=intervals,
@@ -208,7 +211,9 @@ def load_bundle(folder: Path | str) -> Bundle:
     landscape = None
     if (graph_ := content.landscape) is not None:
         onnx = _read(folder, LANDSCAPE, graph_.sha256)
-        landscape = TrainedLandscape(onnx, graph_.encoding, graph_.lowest, graph_.highest, graph_.parameters)
+        landscape = TrainedLandscape(
+            onnx, graph_.encoding, graph_.lowest, graph_.highest, graph_.charge, graph_.parameters
+        )
     return Bundle(
         version=manifest.version,
         model=performance,

@@ -174,8 +174,8 @@ class Predictor:
         Returns
         -------
         list of Landscape or None
-            In order; `None` where no landscape was trained, where the features are of another view, or where the graph
-            gave no number. Made non-decreasing by the running maximum.
+            In order; `None` where no landscape was trained, where bids are of the other charge, where the features are of
+            another view, or where the graph gave no number. Made non-decreasing by the running maximum.
         """
         served = self._served
         nothing: list[Landscape | None] = [None] * len(opportunities)
@@ -199,8 +199,10 @@ class Predictor:
         usable = np.isfinite(chance).all(axis=1)
         rising = np.maximum.accumulate(np.clip(chance, 0.0, 1.0), axis=1)
         return [
-            Landscape(bids, rising[i], trained.lowest, trained.highest) if usable[i] else None
-            for i in range(len(opportunities))
+            Landscape(bids, rising[i], trained.lowest, trained.highest)
+            if usable[i] and opportunity.charge is trained.charge
+            else None
+            for i, opportunity in enumerate(opportunities)
         ]
 
     def attributions(self, table: FeatureTable, top: int = 5) -> list[Attribution]:
