@@ -1,0 +1,349 @@
+"""The loop on one screen: three verbs, three clocks.
+
+    event → features → prediction → bid → outcome → learning → …
+
+| verb | clock | what it does |
+|---|---|---|
+| `decide` | milliseconds | features → prediction → bid, recorded as one immutable decision |
+| `absorb` | seconds | events → log → outcomes → features and budgets |
+| `renew` | hours | history → training set → candidates → the best on held-out days → served |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bidloop.bidding.pacing import Pacer
+from bidloop.bidding.pipeline import Bidder
+from bidloop.bidding.settings import BiddingSettings
+from bidloop.core.clock import Clock
+from bidloop.core.decision import BidState, Decision
+from bidloop.core.errors import NotFound
+from bidloop.core.event import Event
+from bidloop.core.feature_table import FeatureTable
+from bidloop.core.money import MICROS, Money
+from bidloop.core.opportunity import Charge, Opportunity
+from bidloop.core.outcome import Observations
+from bidloop.core.prediction import POOLED, Attribution
+from bidloop.events.intake import Intake, Receipt
+from bidloop.features.ports import OnlineStore
+from bidloop.features.view import FeatureView
+from bidloop.outcomes.joining import Joiner
+from bidloop.outcomes.ports import DecisionLog, History
+from bidloop.prediction.bundle import load_bundle
+from bidloop.prediction.predictor import Predictor
+from bidloop.retraining.settings import RenewalSettings
+from bidloop.retraining.shelf import Shelf
+from bidloop.retraining.warm_start import warm_start
+
+if TYPE_CHECKING:
+    from bidloop.retraining.renewal import Renewal
+
+REMEMBERED = 10_000
+"""Latest decisions from which last bids and pacing multipliers come back after a start."""
+
+
+class Loop:
+    """Decides, absorbs what came of it, and renews its models.
+
+    Parameters
+    ----------
+    clock
+        Where "now" comes from; simulations hand in one that they set themselves.
+    view, features
+        What is known of an opportunity, and the store that knows it.
+    predictor, bidder, pacer
+        From features to rates, from rates to a bid, and how fast a budget may go.
+    intake, joiner, history, decisions
+        Where events go in, how they become outcomes, where history is read from, where decisions are kept.
+    shelf
+        The model bundles, and which of them serves.
+    policies
+        Folder of the bidding settings that ever decided, by version, so that an old decision can be made again.
+    renewal
+        How the history is split and what is trained.
+    ids
+        Where decision ids come from; exploration's draw is a hash of the id, so seeded ids make a run repeatable.
+
+    Notes
+    -----
+    One `Loop` may be shared by threads: `decide` and `absorb` each hold a lock for as long as they touch shared state.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        view: FeatureView,
+        features: OnlineStore,
+        predictor: Predictor,
+        bidder: Bidder,
+        pacer: Pacer,
+        intake: Intake,
+        joiner: Joiner,
+        history: History,
+        decisions: DecisionLog,
+        shelf: Shelf,
+        policies: Path,
+        renewal: RenewalSettings,
+        ids: Callable[[Clock], str] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.view = view
+        self.features = features
+        self.predictor = predictor
+        self.bidder = bidder
+        self.pacer = pacer
+        self.intake = intake
+        self.joiner = joiner
+        self.history = history
+        self.decisions = decisions
+        self.shelf = shelf
+        self.policies = policies
+        self.renewal = renewal
+        self._new_id = ids or new_decision_id
+        self._last_bids: dict[tuple[str, ...], Money] = {}
+        self._state = threading.Lock()
+
+    def decide(self, opportunity: Opportunity) -> Decision:
+        """The bid for one opportunity, with its record."""
+        return self.decide_many([opportunity])[0]
+
+    def decide_many(self, opportunities: Sequence[Opportunity]) -> list[Decision]:
+        """Bids for opportunities of one moment, in order; an earlier one may use up budget that a later one then lacks."""
+        if not opportunities:
+            return []
+        started = time.perf_counter_ns()
+        with self._state:
+            table = self.features.read(opportunities)
+            featured = time.perf_counter_ns()
+            predictions = self.predictor.predict(opportunities, table)
+            landscapes = self.predictor.landscapes(opportunities, table)
+            predicted = time.perf_counter_ns()
+            reserved: dict[str, int] = {}
+            last_bids = ChainMap[tuple[str, ...], Money]({}, self._last_bids)
+            decisions = []
+            for i, (opportunity, prediction, landscape) in enumerate(
+                zip(opportunities, predictions, landscapes, strict=True)
+            ):
+                decision_id = self._new_id(self.clock)
+                state = self._bid_state(opportunity, decision_id, reserved, last_bids)
+                bid = self.bidder.bid(opportunity, prediction, landscape, state)
+                last_bids[_cell(opportunity)] = bid.amount
+                reserved[opportunity.campaign_id] = reserved.get(opportunity.campaign_id, 0) + cost_of_winning(
+                    opportunity, bid.amount
+                )
+                decisions.append(
+                    Decision(
+                        decision_id=decision_id,
+                        at=self.clock.now(),
+                        opportunity=opportunity,
+                        features=table.row(i),
+                        prediction=prediction,
+                        policy=self.bidder.policy,
+                        state=state,
+                        stages=bid.stages,
+                        bid=bid.amount,
+                        propensity=bid.propensity,
+                        expectation=bid.expectation,
+                        reasons=bid.reasons,
+                    )
+                )
+            self._last_bids.update(last_bids.maps[0])
+        done = time.perf_counter_ns()
+        n = 1000 * len(opportunities)
+        timings = {
+            "features": (featured - started) / n,
+            "prediction": (predicted - featured) / n,
+            "bid": (done - predicted) / n,
+        }
+        decisions = [msgspec.structs.replace(decision, timings_us=timings) for decision in decisions]
+        self.decisions.record(decisions)
+        return decisions
+
+    def absorb(self, events: Sequence[Event]) -> Receipt:
+        """Take in what happened: each event has its effect once, and what makes no sense is kept aside with its reason."""
+        receipt = self.intake.accept(events, keep_events=True)
+        with self._state:
+            self._learn(self.joiner.join(receipt.events))
+        return receipt
+
+    def rebuild(self, observations: Observations) -> None:
+        """Bring the in-process state back after a start.
+
+        Parameters
+        ----------
+        observations
+            All that the log tells, joined by this loop's joiner in the order of the log.
+        """
+        with self._state:
+            self._learn(observations)
+            for decision in reversed(self.decisions.recent(REMEMBERED)):
+                about, state = decision.opportunity, decision.state
+                self._last_bids[_cell(about)] = decision.bid
+                if about.budget is not None and about.budget.currency == self.bidder.settings.currency:
+                    self.pacer.set_budget(about.campaign_id, about.budget)
+                if state.remaining is not None:  # it had a budget, and so a pace
+                    self.pacer.start(about.campaign_id, state.multiplier)
+
+    def renew(self, on_progress: Callable[[str, float], None] | None = None) -> Renewal:
+        """Train anew on the history, keep what does best on held-out days, and serve it."""
+        from bidloop.retraining.renewal import renew  # brings the training frameworks, which deciding must not load
+
+        self.history.sync()
+        renewal = renew(
+            self.history, self.view, self.shelf, self.renewal, now=self.clock.now(), on_progress=on_progress
+        )
+        self.shelf.promote(renewal.version)
+        self.predictor.swap(load_bundle(self.shelf.path(renewal.version)))
+        self.start_pacing()
+        return renewal
+
+    def start_pacing(self) -> dict[str, float]:
+        """Start each campaign's pacing where its budget would have needed it over the last days; says where."""
+        self.history.sync()
+        with self._state:
+            return warm_start(
+                self.pacer,
+                self.bidder.settings,
+                self.predictor,
+                self.features,
+                self.history,
+                self.clock,
+                self.renewal.seed,
+            )
+
+    def decision(self, decision_id: str) -> Decision:
+        """The record of a decision.
+
+        Raises
+        ------
+        NotFound
+            When no decision has this id.
+        """
+        return self.decisions.get(decision_id)
+
+    def attributions(self, decision: Decision, top: int = 5) -> list[Attribution]:
+        """What the model leaned on for this decision, strongest first."""
+        return self._predictor_of(decision).attributions(FeatureTable.from_rows([decision.features]), top)
+
+    def recompute(self, decision: Decision) -> Decision:
+        """The decision made again from what its record holds: equal to it to the last bit, or something is wrong.
+
+        Raises
+        ------
+        NotFound
+            When the model or the bidding settings that decided are no longer on the shelf.
+        """
+        predictor = self._predictor_of(decision)
+        table = FeatureTable.from_rows([decision.features])
+        opportunities = [decision.opportunity]
+        [prediction] = predictor.predict(opportunities, table)
+        [landscape] = predictor.landscapes(opportunities, table)
+        bidder = self._bidder_of(decision)
+        bid = bidder.bid(decision.opportunity, prediction, landscape, decision.state)
+        return msgspec.structs.replace(
+            decision,
+            prediction=prediction,
+            policy=bidder.policy,
+            stages=bid.stages,
+            bid=bid.amount,
+            propensity=bid.propensity,
+            expectation=bid.expectation,
+            reasons=bid.reasons,
+        )
+
+    def _learn(self, observations: Observations) -> None:
+        self.features.observe(observations)
+        for i in observations.cost.nonzero()[0].tolist():
+            opportunity = observations.opportunities[i]
+            per_click = opportunity.charge is Charge.PER_CLICK
+            charged = observations.clicks[i] if per_click else observations.impressions[i]
+            self.pacer.record_spend(
+                opportunity.campaign_id,
+                observations.at[i].item().replace(tzinfo=UTC),
+                Money(round(observations.cost[i] * MICROS), opportunity.currency),
+                events=max(1, round(charged)),
+            )
+
+    def _bid_state(
+        self,
+        opportunity: Opportunity,
+        decision_id: str,
+        reserved: Mapping[str, int],
+        last_bids: Mapping[tuple[str, ...], Money],
+    ) -> BidState:
+        campaign, at = opportunity.campaign_id, opportunity.at
+        if opportunity.budget is not None:
+            self.pacer.set_budget(campaign, opportunity.budget)
+        remaining = self.pacer.remaining(campaign, at)
+        if remaining is not None:
+            remaining = Money(max(0, remaining.micros - reserved.get(campaign, 0)), remaining.currency)
+        return BidState(
+            multiplier=self.pacer.multiplier(campaign, at),
+            remaining=remaining,
+            previous_bid=opportunity.current_bid or last_bids.get(_cell(opportunity)),
+            draw=draw_of(decision_id),
+        )
+
+    def _predictor_of(self, decision: Decision) -> Predictor:
+        version = decision.prediction.model_version
+        if version == self.predictor.version:
+            return self.predictor
+        bundle = None if version == POOLED else load_bundle(self.shelf.path(version))
+        return Predictor(bundle, self.predictor.settings)
+
+    def _bidder_of(self, decision: Decision) -> Bidder:
+        if decision.policy == self.bidder.policy:
+            return self.bidder
+        file = self.policies / f"{decision.policy}.json"
+        if not file.exists():
+            raise NotFound(
+                f"no bidding settings {decision.policy!r} in {self.policies}", expected="one of those that decided"
+            )
+        return Bidder(msgspec.json.decode(file.read_bytes(), type=BiddingSettings))
+
+
+def _cell(opportunity: Opportunity) -> tuple[str, ...]:
+    """What a step limit compares: the same place in the account."""
+    return (
+        opportunity.campaign_id,
+        opportunity.ad_group_id,
+        opportunity.keyword,
+        opportunity.device,
+        opportunity.location,
+    )
+
+
+def cost_of_winning(opportunity: Opportunity, bid: Money) -> int:
+    """The most that winning at this bid may cost, in micros: one click, or one impression, rounded up."""
+    return bid.micros if opportunity.charge is Charge.PER_CLICK else -(-bid.micros // 1000)
+
+
+def new_decision_id(clock: Clock) -> str:
+    """A new unique id that sorts by time: 48 bits of milliseconds and 80 random bits, in hexadecimal.
+
+    >>> from bidloop.core.clock import SystemClock
+    >>> len(new_decision_id(SystemClock()))
+    32
+    """
+    return int(clock.now().timestamp() * 1000).to_bytes(6, "big").hex() + os.urandom(10).hex()
+
+
+def draw_of(decision_id: str) -> float:
+    """The number in [0, 1) that exploration draws for a decision: a hash of its id, so that it can be drawn again.
+
+    >>> 0 <= draw_of("018f") < 1
+    True
+    """
+    return int.from_bytes(hashlib.sha256(decision_id.encode()).digest()[:6], "big") / 2**48

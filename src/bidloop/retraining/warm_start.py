@@ -1,0 +1,108 @@
+"""Where each campaign's pacing starts: the multiplier that its budget would have needed, and when it would have spent."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidloop.bidding.dual import expected_spend, solve_multiplier
+from bidloop.bidding.pacing import Pacer
+from bidloop.bidding.settings import BiddingSettings
+from bidloop.bidding.traffic import TrafficShape
+from bidloop.bidding.value import worth
+from bidloop.core.clock import Clock
+from bidloop.core.decision import BidState
+from bidloop.core.landscape import Landscape
+from bidloop.core.money import MICROS
+from bidloop.core.opportunity import Charge
+from bidloop.core.outcome import BidOutcomes
+from bidloop.features.ports import OnlineStore
+from bidloop.outcomes.ports import History
+from bidloop.prediction.predictor import Predictor
+
+DAYS = 2
+"""Days of bids that tell the multiplier: as recent as a weekday's difference allows."""
+SHAPE_DAYS = 7
+"""Days of bids that tell how spend is spread over the day: each weekday once."""
+SAMPLE = 3000
+"""Bids per campaign that tell the multiplier within a few per cent; the pacer finds the rest."""
+ENOUGH = 300
+"""Fewest bids that tell the shape of a campaign's day; with fewer it keeps the account's."""
+
+
+def warm_start(
+    pacer: Pacer,
+    settings: BiddingSettings,
+    predictor: Predictor,
+    features: OnlineStore,
+    history: History,
+    clock: Clock,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Set the pacing multiplier of every campaign that has a budget and bids of the last days; says which, and to what.
+
+    A new model means other values, and with them another multiplier: without this, each renewal would spend too fast or
+    too slowly until the pacer has noticed. Opportunities of the last days are valued with the new model and bought at the
+    prices of its landscape; the multiplier is the one at which that would have cost one day's budget.
+
+    When the bids of a week would have cost it, at this multiplier, is the shape that the campaign's spending then follows.
+    It differs from the shape of its traffic where night's impressions are cheaper, or better, than the evening's: paced by
+    traffic alone the multiplier would have to undo that hour by hour, and buy dear what it leaves aside elsewhere.
+    """
+    now = clock.now()
+    bids = history.bids(start=now - timedelta(days=SHAPE_DAYS), end=now)
+    recent = bids.at >= np.datetime64((now - timedelta(days=DAYS)).astimezone(UTC).replace(tzinfo=None), "us")
+    campaigns = np.array([opportunity.campaign_id for opportunity in bids.opportunities], dtype=object)
+    rng = np.random.default_rng(seed)
+    started: dict[str, float] = {}
+    for campaign in sorted(set(campaigns[recent].tolist())):
+        budget = settings.budget_of(campaign)
+        if budget is None or budget <= 0:
+            continue
+        week = np.flatnonzero(campaigns == campaign)
+        last = week[recent[week]]
+        chosen = np.sort(rng.permutation(last)[:SAMPLE])
+        sample = _auctions(bids.take(chosen), settings, predictor, features)
+        if not len(sample.value):
+            continue
+        scale = len(last) / len(chosen) / DAYS
+        multiplier = solve_multiplier(sample.value, sample.landscapes, budget, sample.charges * scale)
+        shape = None
+        if len(week) >= ENOUGH:
+            chosen = np.sort(rng.permutation(week)[:SAMPLE])
+            shape = _shape(_auctions(bids.take(chosen), settings, predictor, features), multiplier, settings.timezone)
+        pacer.start(campaign, multiplier, shape)
+        started[campaign] = multiplier
+    return started
+
+
+class _Auctions(NamedTuple):
+    """Past auctions with a landscape: when, what a win is worth, what it costs, and how many charges a row stands for."""
+
+    at: NDArray[np.datetime64]
+    value: NDArray[np.float64]
+    landscapes: list[Landscape]
+    charges: NDArray[np.float64]
+
+
+def _auctions(bids: BidOutcomes, settings: BiddingSettings, predictor: Predictor, features: OnlineStore) -> _Auctions:
+    """The bids as the present model sees them; those without a landscape are left out."""
+    table = features.read(bids.opportunities)
+    predictions = predictor.predict(bids.opportunities, table)
+    landscapes = predictor.landscapes(bids.opportunities, table)
+    known = [i for i, landscape in enumerate(landscapes) if landscape is not None]
+    value, charges = np.empty(len(known)), np.empty(len(known))
+    for place, i in enumerate(known):
+        opportunity = bids.opportunities[i]
+        value[place] = worth(settings, opportunity, predictions[i], BidState()).micros / MICROS
+        charges[place] = bids.weight[i] * (predictions[i].ctr if opportunity.charge is Charge.PER_CLICK else 0.001)
+    return _Auctions(bids.at[known], value, [found for found in landscapes if found is not None], charges)
+
+
+def _shape(auctions: _Auctions, multiplier: float, timezone: str) -> TrafficShape | None:
+    """How expected spend at this multiplier is spread over the hours of the week; `None` where nothing would be spent."""
+    spend = expected_spend(auctions.value * multiplier, auctions.landscapes) * auctions.charges
+    return TrafficShape.learn(auctions.at, spend, timezone=timezone) if spend.sum() > 0 else None
