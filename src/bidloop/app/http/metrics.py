@@ -1,0 +1,146 @@
+"""What Prometheus reads: requests, their duration, decisions, degraded answers, the model that serves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bidloop.core.decision import Decision
+from bidloop.prediction.predictor import Predictor
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """The figures of one application, in a registry of its own.
+
+    Parameters
+    ----------
+    predictor
+        Asked at each reading for the model that serves, so that a hot swap shows.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._registry.register(_ModelCollector(predictor))
+        self.requests = Counter(
+            "bidloop_http_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
+        )
+        self.duration = Histogram(
+            "bidloop_http_request_seconds",
+            "Time from the request to the end of its answer.",
+            ("route",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self.in_flight = Gauge("bidloop_http_in_flight", "Requests being answered.", registry=self._registry)
+        self.decisions = Counter("bidloop_decisions", "Decisions answered.", registry=self._registry)
+        self.no_bids = Counter("bidloop_decisions_without_bid", "Decisions not to take part.", registry=self._registry)
+        self.degraded = Counter(
+            "bidloop_decisions_degraded",
+            "Decisions that were less than they should be.",
+            ("reason",),
+            registry=self._registry,
+        )
+        self.problems = Counter("bidloop_http_problems", "Problem documents sent.", ("kind",), registry=self._registry)
+
+    def count(self, decisions: Sequence[Decision]) -> None:
+        """Count decisions that were answered."""
+        self.decisions.inc(len(decisions))
+        for decision in decisions:
+            if decision.bid.micros == 0:
+                self.no_bids.inc()
+            for reason in decision.degraded:
+                self.degraded.labels(reason).inc()
+
+    def page(self) -> bytes:
+        """All figures in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+class _ModelCollector(Collector):
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def collect(self) -> Iterable[Metric]:
+        info = GaugeMetricFamily(
+            "bidloop_model_info", "The model that serves; its value is always 1.", labels=("version",)
+        )
+        info.add_metric((self._predictor.version,), 1)
+        yield info
+
+
+class Measured:
+    """An ASGI layer that counts and times each request.
+
+    Parameters
+    ----------
+    app
+        The application below.
+    metrics
+        Where to count.
+    routes
+        The known addresses; all others are counted as ``other``, so that strangers cannot make the labels grow.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Sequence[str]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._plain = {route for route in routes if "{" not in route}
+        self._templates = {route.partition("{")[0]: route for route in routes if "{" in route}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with _Timing(self._metrics, self._route(scope["path"]), scope["method"]) as timing:
+
+            async def watched(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    timing.status = message["status"]
+                await send(message)
+
+            await self._app(scope, receive, watched)
+
+    def _route(self, path: str) -> str:
+        if path in self._plain:
+            return path
+        return next((route for prefix, route in self._templates.items() if path.startswith(prefix)), "other")
+
+
+class _Timing:
+    def __init__(self, metrics: Metrics, route: str, method: str) -> None:
+        self._metrics = metrics
+        self._route = route
+        self._method = method if method in METHODS else "other"
+        self.status = 500
+
+    def __enter__(self) -> _Timing:
+        self._metrics.in_flight.inc()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._metrics.in_flight.dec()
+        self._metrics.duration.labels(self._route).observe(time.perf_counter() - self._started)
+        self._metrics.requests.labels(self._route, self._method, str(self.status)).inc()

@@ -1,0 +1,186 @@
+"""What each address answers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bidloop.app.http.body import BodyReader, contradicts
+from bidloop.app.http.border import answer_of, opportunity_of, record_of
+from bidloop.app.http.decision_queue import DecisionQueue, drivers_of
+from bidloop.app.http.metrics import MEDIA_TYPE, Metrics
+from bidloop.app.http.problems import TOO_LARGE, UNAVAILABLE, UNKNOWN_DECISION, WRONG_MEDIA_TYPE, ApiError
+from bidloop.app.http.schema import CampaignData, DecisionRecord, FieldError, Health, Readiness
+from bidloop.core.decision import Decision
+from bidloop.core.errors import NotFound
+from bidloop.core.opportunity import Opportunity
+from bidloop.core.prediction import POOLED
+from bidloop.loop import Loop
+
+PATIENCE = 8
+"""A body too large is read to this many times the limit before it is refused, so that its sender is still listening."""
+
+_encode = msgspec.json.Encoder().encode
+_id = re.compile(r"[0-9A-Za-z_.:-]{1,128}")
+
+
+class Routes:
+    """The answers of one application.
+
+    Parameters
+    ----------
+    loop
+        The loop that decides.
+    queue, metrics
+        Where decisions are made, and where they are counted.
+    timezone, currency
+        The account's.
+    max_body_bytes, max_batch
+        Larger bodies are refused with 413, longer batches with 422.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        queue: DecisionQueue,
+        metrics: Metrics,
+        *,
+        timezone: ZoneInfo,
+        currency: str,
+        max_body_bytes: int,
+        max_batch: int,
+    ) -> None:
+        self._loop = loop
+        self._queue = queue
+        self._metrics = metrics
+        self._timezone = timezone
+        self._currency = currency
+        self._max_body_bytes = max_body_bytes
+        self._one = BodyReader(CampaignData, contradiction=contradicts)
+        self._many = BodyReader(
+            list[CampaignData], contradiction=lambda rows: any(map(contradicts, rows)), longest=max_batch
+        )
+
+    async def predict(self, request: Request) -> Response:
+        """One cell in, its prediction and bid out, with what the model leaned on."""
+        body = await read_body(request, self._max_body_bytes)
+        started = time.perf_counter_ns()
+        [opportunity] = self._opportunities([self._one.read(body)])
+        [explained] = await self._queue.decide([opportunity], explain=True)
+        answer = answer_of(explained.decision, milliseconds=_since(started), drivers=explained.drivers)
+        self._metrics.count([explained.decision])
+        return _json(answer)
+
+    async def predict_batch(self, request: Request) -> Response:
+        """A list of cells in, a list of answers out in the same order."""
+        body = await read_body(request, self._max_body_bytes)
+        started = time.perf_counter_ns()
+        opportunities = self._opportunities(self._many.read(body))
+        decisions = (
+            [explained.decision for explained in await self._queue.decide(opportunities)] if opportunities else []
+        )
+        elapsed = _since(started)
+        self._metrics.count(decisions)
+        return _json([answer_of(decision, milliseconds=elapsed) for decision in decisions])
+
+    async def decision(self, request: Request) -> Response:
+        """The record of one decision."""
+        decision_id = request.path_params["decision_id"]
+        if not _id.fullmatch(decision_id):
+            raise _unknown_decision(decision_id)
+        return _json(await run_in_threadpool(self._record, decision_id))
+
+    async def healthz(self, request: Request) -> Response:
+        """The process is up."""
+        return _json(Health(status="up"))
+
+    async def readyz(self, request: Request) -> Response:
+        """Decisions can be recorded and read."""
+        try:
+            await run_in_threadpool(self._loop.decisions.recent, 1)
+        except Exception as error:
+            raise ApiError(
+                UNAVAILABLE,
+                detail=f"The decision log does not answer ({type(error).__name__}).",
+                headers={"Retry-After": "5"},
+            ) from error
+        version = self._loop.predictor.version
+        return _json(Readiness(status="ready", model_version=version, degraded=version == POOLED))
+
+    async def metrics(self, request: Request) -> Response:
+        """The figures for Prometheus."""
+        return Response(self._metrics.page(), headers={"Content-Type": MEDIA_TYPE})
+
+    def _opportunities(self, rows: Sequence[CampaignData]) -> list[Opportunity]:
+        now = self._loop.clock.now()
+        return [opportunity_of(row, now=now, timezone=self._timezone, currency=self._currency) for row in rows]
+
+    def _record(self, decision_id: str) -> DecisionRecord:
+        try:
+            decision: Decision = self._loop.decision(decision_id)
+        except NotFound as error:
+            raise _unknown_decision(decision_id) from error
+        return record_of(decision, drivers_of(self._loop, decision))
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The bytes of a request that is declared as JSON.
+
+    Raises
+    ------
+    ApiError
+        When it is declared as something else, or is larger than `limit` bytes.
+    """
+    _require_json(request)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= limit:
+            chunks.append(chunk)
+        elif size > PATIENCE * limit:
+            break
+    if size > limit:
+        found = f"{size} bytes" if size <= PATIENCE * limit else f"more than {PATIENCE * limit} bytes"
+        wrong = FieldError(path="$", found=found, expected=f"at most {limit} bytes")
+        raise ApiError(TOO_LARGE, [wrong], headers={"Connection": "close"})
+    return b"".join(chunks)
+
+
+def _require_json(request: Request) -> None:
+    declared = request.headers.get("content-type", "")
+    media, _, parameters = declared.partition(";")
+    media = media.strip().lower()
+    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters, re.IGNORECASE)
+    errors = []
+    if media != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", media):
+        found = f'"{declared[:100]}"' if declared else "no such header"
+        errors.append(FieldError(path="Content-Type", found=found, expected="application/json"))
+    elif charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        errors.append(FieldError(path="Content-Type", found=f"charset {charset[1][:40]}", expected="charset utf-8"))
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        errors.append(FieldError(path="Content-Encoding", found=f'"{encoding[:100]}"', expected="no encoding"))
+    if errors:
+        raise ApiError(WRONG_MEDIA_TYPE, errors)
+
+
+def _unknown_decision(decision_id: str) -> ApiError:
+    shown = decision_id if len(decision_id) <= 64 else f"{decision_id[:64]}…"
+    wrong = FieldError(path="id", found=shown, expected="the decisionId of an answer")
+    return ApiError(UNKNOWN_DECISION, [wrong])
+
+
+def _since(started: int) -> float:
+    return (time.perf_counter_ns() - started) / 1e6
+
+
+def _json(answer: object) -> Response:
+    return Response(_encode(answer), media_type="application/json")

@@ -1,0 +1,81 @@
+"""How the commands talk: tables or JSON on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 132
+"""Columns where nobody looks at a terminal: a pipe, a file."""
+
+out = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+err = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, readable by a person."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_table(title: str, rows: Sequence[Mapping[str, Any]], *, note: str = "") -> None:
+    """Rows as a table: words to the left, numbers to the right. Columns are those of the first row."""
+    table = Table(
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        caption=Text(note) if note else None,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    for column in rows[0] if rows else ():
+        table.add_column(Text(column), justify="left" if isinstance(rows[0][column], str) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(figure(row[column])) for column in rows[0]))
+    out.print(table)
+
+
+def figure(value: Any) -> str:
+    """A value as a person would write it.
+
+    >>> figure(14752), figure(0.00605678), figure(None), figure(83.2), figure("ours")
+    ('14,752', '0.006057', '–', '83.20', 'ours')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value != value:
+        return "–"
+    if value == 0 or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+
+
+@contextmanager
+def progress(description: str, total: float | None = None) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on standard error; yields a function of (done so far, what is being done)."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(description, total=total)
+
+        def advance(done: float, doing: str = "") -> None:
+            bar.update(task, completed=done, description=f"{description}: {doing}" if doing else description)
+
+        yield advance

@@ -1,0 +1,181 @@
+"""The one place that chooses adapters: from settings to a running loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from bidloop.adapters.ipinyou.reader import ATTRIBUTES
+from bidloop.adapters.ipinyou.view import ipinyou_view
+from bidloop.adapters.parquet.history import ParquetHistory
+from bidloop.adapters.sqlite.database import open_database
+from bidloop.adapters.sqlite.decision_log import SqlDecisionLog
+from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.adapters.sqlite.quarantine import SqlQuarantine
+from bidloop.app.settings import Settings
+from bidloop.bidding.pacing import Pacer
+from bidloop.bidding.pipeline import Bidder
+from bidloop.bidding.settings import BiddingSettings
+from bidloop.bidding.traffic import TrafficShape
+from bidloop.core.clock import Clock, SystemClock
+from bidloop.core.errors import ConfigurationError
+from bidloop.core.outcome import Observations
+from bidloop.events.intake import Intake
+from bidloop.events.settings import EventSettings
+from bidloop.features.online import InProcessStore
+from bidloop.features.view import FeatureView
+from bidloop.features.views import campaign_view, display_view
+from bidloop.loop import Loop
+from bidloop.outcomes.joining import Joiner
+from bidloop.prediction.bundle import Bundle, load_bundle
+from bidloop.prediction.predictor import Predictor
+from bidloop.retraining.shelf import Shelf
+
+VIEWS = ("auto", "campaign", "display", "ipinyou")
+
+
+@dataclass(frozen=True)
+class House:
+    """What stands in one home folder: the database, the history, the models."""
+
+    home: Path
+    settings: Settings
+    clock: Clock
+    events: SqlEventLog
+    quarantine: SqlQuarantine
+    decisions: SqlDecisionLog
+    history: ParquetHistory
+    intake: Intake
+    shelf: Shelf
+
+
+def open_house(settings: Settings, clock: Clock | None = None) -> House:
+    """Open the home folder; an empty one is set up, an older database is migrated."""
+    home = Path(settings.home)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"home folder {home} cannot be made: {error.strerror}",
+            expected="a folder that can be written to",
+            remedy="Set --home.",
+        ) from error
+    clock = clock or SystemClock()
+    engine = open_database(home / "bidloop.db")
+    events, quarantine, decisions = SqlEventLog(engine), SqlQuarantine(engine), SqlDecisionLog(engine)
+    return House(
+        home=home,
+        settings=settings,
+        clock=clock,
+        events=events,
+        quarantine=quarantine,
+        decisions=decisions,
+        history=ParquetHistory(home / "history", events, decisions, settings.outcomes),
+        # An amount in another currency would stand in the log for good, and no budget could be kept from then on.
+        intake=Intake(events, quarantine, clock, EventSettings(currency=settings.currency)),
+        shelf=Shelf(home / "models"),
+    )
+
+
+def open_loop(
+    settings: Settings,
+    clock: Clock | None = None,
+    *,
+    ids: Callable[[Clock], str] | None = None,
+    training: bool = False,
+    house: House | None = None,
+) -> Loop:
+    """Wire a loop over the home folder, and bring its in-process state back from the log.
+
+    Parameters
+    ----------
+    clock
+        By default the machine's own.
+    ids
+        Where decision ids come from; seeded ones make a simulation repeatable.
+    training
+        Whether the loop is opened to train: then the feature view is the one of the settings, not the champion's.
+    house
+        An open home folder, where there is one already.
+    """
+    house = house or open_house(settings, clock)
+    bundle = champion(house)
+    view = view_of(house) if bundle is None or training else msgspec.convert(bundle.view, FeatureView)
+    bidding = msgspec.structs.replace(settings.bidding, timezone=settings.timezone, currency=settings.currency)
+    joiner = Joiner(house.decisions, settings.outcomes)
+    known = _joined(house, joiner)
+    traffic = TrafficShape.learn(known.at, known.impressions, timezone=settings.timezone)
+    loop = Loop(
+        clock=house.clock,
+        view=view,
+        features=InProcessStore(view),
+        predictor=Predictor(bundle, settings.prediction),
+        bidder=Bidder(bidding),
+        pacer=Pacer(bidding, traffic),
+        intake=house.intake,
+        joiner=joiner,
+        history=house.history,
+        decisions=house.decisions,
+        shelf=house.shelf,
+        policies=_remember(bidding, house.home / "policies"),
+        renewal=settings.renewal,
+        ids=ids,
+    )
+    loop.rebuild(known)
+    return loop
+
+
+def champion(house: House) -> Bundle | None:
+    """The bundle that serves, or `None` before the first training."""
+    version = house.shelf.champion()
+    return None if version is None else load_bundle(house.shelf.path(version))
+
+
+def view_of(house: House) -> FeatureView:
+    """The feature view that the settings ask for, given what the log carries."""
+    settings = house.settings
+    wanted = settings.features
+    if wanted.view not in VIEWS:
+        raise ConfigurationError(f"features.view = {wanted.view!r}", expected=f"one of {', '.join(VIEWS)}")
+    house.history.sync()
+    logged = house.history.attributes()
+    if wanted.view == "ipinyou" or (wanted.view == "auto" and set(logged) == set(ATTRIBUTES)):
+        return ipinyou_view()
+    attributes = wanted.attributes or logged
+    measures = wanted.measures or house.history.measures()
+    if wanted.view == "campaign" or (wanted.view == "auto" and not attributes):
+        return campaign_view(settings.timezone, measures)
+    return display_view(attributes, measures, settings.timezone, cell=wanted.cell or attributes[:1])
+
+
+def _joined(house: House, joiner: Joiner) -> Observations:
+    """All that the log tells, in its order."""
+    position, pages = 0, [joiner.join(())]
+    while page := house.events.read(position):
+        pages.append(joiner.join([event for _, event in page]))
+        position = page[-1][0]
+    return Observations(
+        at=np.concatenate([page.at for page in pages]),
+        opportunities=[opportunity for page in pages for opportunity in page.opportunities],
+        impressions=np.concatenate([page.impressions for page in pages]),
+        clicks=np.concatenate([page.clicks for page in pages]),
+        conversions=np.concatenate([page.conversions for page in pages]),
+        value=np.concatenate([page.value for page in pages]),
+        cost=np.concatenate([page.cost for page in pages]),
+    )
+
+
+def _remember(bidding: BiddingSettings, folder: Path) -> Path:
+    """Keep the bidding settings by version, so that a decision made under them can be made again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{bidding.version}.json"
+    if not file.exists():
+        temporary = file.with_suffix(".part")
+        temporary.write_bytes(msgspec.json.encode(bidding))
+        os.replace(temporary, file)
+    return folder
