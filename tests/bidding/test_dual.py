@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bidloop.bidding.dual import solve_multiplier
+from bidloop.bidding.dual import expected_spend, solve_multiplier
 from bidloop.core.errors import InvalidInput
 from bidloop.core.landscape import Landscape
 
@@ -66,6 +66,23 @@ def test_a_landscape_spends_up_to_the_budget() -> None:
     # A bid of m spends m²/4 under a uniform price: 100 auctions spend 4 at 0.4.
     assert solve_multiplier(np.ones(100), uniform, 4.0) == pytest.approx(0.4, rel=1e-3)
     assert solve_multiplier(np.ones(100), uniform, 25.1) == 1.0
+
+
+def test_expected_spend_is_the_chance_of_winning_times_the_price_then_paid() -> None:
+    rng = np.random.default_rng(5)
+    grid = np.linspace(0.2, 3, 40)
+    landscapes = [Landscape(grid, np.sort(rng.random(40)), 0.2, 3.0) for _ in range(20)]
+    bids = rng.uniform(0, 3, 20)
+    wins = np.array(
+        [landscape.wins(bid) if bid >= 0.2 else np.nan for landscape, bid in zip(landscapes, bids, strict=True)]
+    )
+    paid = np.array([landscape.second_price(bid) for landscape, bid in zip(landscapes, bids, strict=True)])
+    inside = bids >= 0.2
+    assert expected_spend(bids, landscapes)[inside] == pytest.approx((wins * paid)[inside])
+    with pytest.raises(InvalidInput, match="2 values"):
+        expected_spend([1.0, 1.0], landscapes[:1])
+    with pytest.raises(InvalidInput, match="finite bids"):
+        expected_spend([np.nan], landscapes[:1])
 
 
 @pytest.mark.parametrize(

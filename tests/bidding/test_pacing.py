@@ -229,6 +229,91 @@ def test_a_restart_goes_on_where_it_was() -> None:
     assert value >= 0.95 * day.best_value(budget)
 
 
+def at_one_multiplier(budget: float, multiplier: float, prices: np.ndarray, pacer: Pacer) -> list[float]:
+    """A day on which one multiplier spends the budget, with prices that differ by the hour; its multiplier by the hour."""
+    spend = HOURS * prices / (HOURS * prices).sum()
+    read = []
+    for minute in range(24 * 60):
+        at = MIDNIGHT + timedelta(minutes=minute)
+        now = pacer.multiplier("brand", at)
+        cost = spend[minute // 60] / 60 * budget * (now / multiplier) ** 2
+        pacer.record_spend("brand", at, Money(int(min(cost, 2 * budget) * MICROS)), events=100)
+        read.append(now)
+    return read[::60]
+
+
+def test_a_campaign_that_follows_its_own_shape_of_spend_keeps_its_multiplier() -> None:
+    prices = np.where(np.arange(24) < 12, 0.5, 2.0)
+    own = TrafficShape(weights=(tuple(map(float, HOURS * prices)),) * 7)
+    by_traffic, by_spend = a_pacer(1000.0), a_pacer(1000.0)
+    by_traffic.start("brand", 0.3)
+    by_spend.start("brand", 0.3, own)
+    swings = [np.ptp(np.log(at_one_multiplier(1000.0, 0.3, prices, pacer)[:23])) for pacer in (by_traffic, by_spend)]
+    assert swings[1] < 0.05 < 0.5 < swings[0]
+
+
+def test_a_campaign_without_a_shape_of_its_own_follows_the_accounts() -> None:
+    own = TrafficShape(weights=((1.0,) * 24,) * 7)
+    pacers = [a_pacer(100.0), a_pacer(100.0)]
+    pacers[1].start("other", 0.5, own)
+    for pacer in pacers:
+        pacer.record_spend("brand", MIDNIGHT + timedelta(hours=5), Money.of(40), events=50)
+    later = MIDNIGHT + timedelta(hours=6)
+    assert pacers[0].multiplier("brand", later) == pacers[1].multiplier("brand", later)
+
+
+def test_a_shape_that_comes_in_mid_day_plans_the_rest_of_it() -> None:
+    early = TrafficShape(weights=((1.0,) * 12 + (0.0,) * 12,) * 7)
+    pacer = a_pacer(100.0, shape=None)
+    for minute in range(0, 360, 5):
+        at = MIDNIGHT + timedelta(minutes=minute)
+        pacer.multiplier("brand", at)
+        pacer.record_spend("brand", at, Money.of(25 / 72), events=10)
+    pacer.start("brand", 0.3, early)
+    for minute in range(360, 480, 5):
+        at = MIDNIGHT + timedelta(minutes=minute)
+        pacer.multiplier("brand", at)
+        pacer.record_spend("brand", at, Money.of(25 / 72), events=10)
+    assert pacer.spent("brand", MIDNIGHT).amount == pytest.approx(100 / 3, abs=0.01)
+    assert pacer.multiplier("brand", MIDNIGHT + timedelta(hours=8)) > 0.3, "two thirds are left for four hours"
+    with pytest.raises(ConfigurationError, match="Asia/Tokyo"):
+        pacer.start("brand", 0.3, TrafficShape(timezone="Asia/Tokyo"))
+
+
+def test_hours_without_opportunities_hardly_move_the_multiplier_or_tomorrows() -> None:
+    pacer = a_pacer(100.0, shape=None)
+    pacer.start("brand", 0.3)
+    for minute in range(0, 600, 5):
+        at = MIDNIGHT + timedelta(minutes=minute)
+        pacer.multiplier("brand", at)
+        pacer.record_spend("brand", at, Money.of(100 / 288), events=10)
+    before = pacer.multiplier("brand", MIDNIGHT + timedelta(hours=10))
+    after = pacer.multiplier("brand", MIDNIGHT + timedelta(hours=13))
+    assert before == pytest.approx(0.3, rel=0.05)
+    assert before < after < 1.35 * before
+    assert pacer.multiplier("brand", MIDNIGHT + timedelta(days=1)) == pytest.approx(0.3, rel=0.15)
+
+
+def test_a_flight_that_ends_at_noon_begins_the_next_day_as_it_was() -> None:
+    pacer = a_pacer(100.0, shape=None)
+    pacer.start("brand", 0.3)
+    for minute in range(0, 720, 5):
+        at = MIDNIGHT + timedelta(minutes=minute)
+        pacer.multiplier("brand", at)
+        pacer.record_spend("brand", at, Money.of(100 / 288), events=10)
+    assert pacer.multiplier("brand", MIDNIGHT + timedelta(days=1)) == pytest.approx(0.3, rel=0.05)
+
+
+def test_one_lumpy_hour_does_not_overturn_a_warm_start() -> None:
+    moved = []
+    for weight in (0.0, 0.15):
+        pacer = a_pacer(100.0, shape=None, start_weight=weight)
+        pacer.start("brand", 0.3)
+        pacer.record_spend("brand", MIDNIGHT + timedelta(minutes=10), Money.of(3), events=300)
+        moved.append(pacer.multiplier("brand", MIDNIGHT + timedelta(minutes=10)))
+    assert moved[0] < 0.2 < 0.26 < moved[1] < 0.3
+
+
 def test_one_move_of_the_multiplier_is_bounded() -> None:
     pacer = a_pacer(100.0, max_step=0.3)
     before = pacer.multiplier("brand", MIDNIGHT)

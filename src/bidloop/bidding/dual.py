@@ -1,4 +1,4 @@
-"""The multiplier that past auctions say a budget needs: a warm start for pacing."""
+"""The multiplier that past auctions say a budget needs, and when it would spend: a warm start for pacing."""
 
 from __future__ import annotations
 
@@ -66,6 +66,44 @@ def solve_multiplier(
         _same_length(value, len(landscapes))
         return _from_landscapes(value, landscapes, count, budget)
     return _from_prices(value, np.asarray(market, dtype=np.float64), count, budget)
+
+
+def expected_spend(bids: ArrayLike, landscapes: Sequence[Landscape]) -> NDArray[np.float64]:
+    """What each second-price auction is expected to cost at a bid: the chance of winning times the price then paid.
+
+    That is ``b F(b) - ∫₀ᵇ F(u) du``, exact for a landscape that is a line between its points.
+
+    Parameters
+    ----------
+    bids
+        Account currency in the unit of the charge, not negative, shape (n,).
+    landscapes
+        The landscape of each auction, n of them.
+
+    Returns
+    -------
+    float64, shape (n,)
+        In units of charge: to be multiplied by the clicks, or thousands of impressions, that a win is charged for.
+
+    Raises
+    ------
+    InvalidInput
+        When the numbers of bids and landscapes differ, or a bid is negative or not finite.
+
+    Examples
+    --------
+    A market price that is uniform on [0, 2]: a bid of 1 wins half of the auctions, at 0.5 each.
+
+    >>> grid = np.linspace(0, 2, 201)
+    >>> expected_spend([1.0], [Landscape(grid, grid / 2, 0.0, 2.0)]).tolist()
+    [0.25]
+    """
+    bid = np.asarray(bids, dtype=np.float64)
+    if bid.ndim != 1 or not (np.isfinite(bid) & (bid >= 0)).all():
+        raise InvalidInput("the bids of the sample", expected="finite bids, none negative")
+    _same_length(bid, len(landscapes))
+    spend = [_spend(landscape, bid[i : i + 1])[0] for i, landscape in enumerate(landscapes)]
+    return np.array(spend, dtype=np.float64)
 
 
 def _same_length(value: NDArray[np.float64], other: int) -> None:

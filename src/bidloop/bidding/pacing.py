@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.bidding.traffic import TrafficDay, TrafficShape
@@ -15,21 +15,26 @@ KEPT_DAYS = 8
 """Days of spend that are remembered, for reports that come late."""
 HABIT = 0.25
 """Share of a day's traffic over which the multiplier that the next day starts from is averaged."""
+SILENCE = 0.05
+"""Share of a day's traffic without a word beyond which a campaign had nothing to bid for, rather than too low bids."""
 
 
 @dataclass(slots=True)
 class _Campaign:
     """What the pacer knows of one campaign; money in micros, traffic in shares of a day.
 
-    `in_use` is the logarithm of the multiplier that was last read, under which the coming costs arise.
+    `in_use` is the logarithm of the multiplier that was last read, under which the coming costs arise. `known` is
+    whether the multiplier comes from a warm start or an earlier day. `moved_at` is when it last moved, POSIX seconds.
     """
 
     log_multiplier: float
     habit: float
+    shape: TrafficShape
     day: TrafficDay | None = None
     budget: int | None = None
+    known: bool = False
     spent: dict[date, int] = field(default_factory=dict)
-    traffic: float = 0.0
+    moved_at: float = 0.0
     pending: int = 0
     window_spend: float = 0.0
     window_traffic: float = 0.0
@@ -49,7 +54,8 @@ class Pacer:
     - the step is taken on the logarithm, by the ratio of target rate to measured rate, so that one setting serves every
       currency, budget and price level;
     - the target is what is left of the budget over what is left of the day's *traffic*, so that past errors are
-      made up for over the rest of the day and the clock does not matter;
+      made up for over the rest of the day and the clock does not matter. Where a campaign's shape tells how its
+      spend at one multiplier is spread over the day, following it keeps the multiplier where it is;
     - steps are bounded, and the multiplier stays within [`min_multiplier`, 1]. The logarithm itself is what is bounded:
       nothing piles up behind the bound (anti-windup). It also rests while the budget is used up, for then no spend
       tells nothing about prices.
@@ -64,7 +70,7 @@ class Pacer:
     settings
         Budgets, currency, timezone and the pacing knobs.
     traffic
-        The shape of the day; `None` takes traffic as even over the day.
+        The shape of the day of campaigns that were not given their own by `start`; `None` takes traffic as even.
 
     Raises
     ------
@@ -85,13 +91,9 @@ class Pacer:
     """
 
     def __init__(self, settings: BiddingSettings, traffic: TrafficShape | None = None) -> None:
-        if traffic is not None and traffic.timezone != settings.timezone:
-            raise ConfigurationError(
-                f"a traffic shape in {traffic.timezone}",
-                expected=f"one in the account's timezone, {settings.timezone}",
-                remedy="Learn the shape with the account's timezone.",
-            )
         self.settings = settings
+        if traffic is not None:
+            self._same_timezone(traffic)
         self._traffic = traffic or TrafficShape(timezone=settings.timezone)
         self._today: TrafficDay | None = None
         self._campaigns: dict[str, _Campaign] = {}
@@ -101,7 +103,7 @@ class Pacer:
         campaign = self._campaign(campaign_id)
         if campaign.budget is None:
             return 1.0
-        self._advance(campaign, at.timestamp(), self._day(at))
+        self._advance(campaign, at)
         campaign.in_use = campaign.log_multiplier
         return campaign.multiplier
 
@@ -135,16 +137,16 @@ class Pacer:
             When the cost is in another currency than the account's.
         """
         self._same_currency(cost)
-        campaign, day, seconds = self._campaign(campaign_id), self._day(at), at.timestamp()
-        today = self._current(campaign, seconds, day)
-        campaign.spent[day.date] = campaign.spent.get(day.date, 0) + cost.micros
-        if campaign.budget is None or day.date != today.date:
+        campaign, booked = self._campaign(campaign_id), self._day(at).date
+        today = self._current(campaign, at)
+        campaign.spent[booked] = campaign.spent.get(booked, 0) + cost.micros
+        if campaign.budget is None or booked != today.date:
             return
         campaign.pending += cost.micros
         if cost.micros > 0 and events > 0:
             charge = cost.micros / events
             campaign.mean_charge += (charge - campaign.mean_charge) * (0.05 if campaign.mean_charge else 1.0)
-        self._advance(campaign, seconds, day)
+        self._advance(campaign, at)
 
     def set_budget(self, campaign_id: str, budget: Money) -> None:
         """Give a campaign another daily budget, from now on. The rest of the day is planned anew.
@@ -162,24 +164,53 @@ class Pacer:
             campaign.day = None  # what came before was not paced, and says nothing about the pace
         campaign.budget = budget.micros
 
-    def start(self, campaign_id: str, multiplier: float) -> None:
-        """Set the multiplier, and put aside what was measured under another one.
+    def start(self, campaign_id: str, multiplier: float, traffic: TrafficShape | None = None) -> None:
+        """Set the multiplier at which a day is expected to spend the budget, and forget what was measured before.
 
-        It may come from `dual.solve_multiplier` on past auctions, or be the last one before a restart.
+        It may come from `dual.solve_multiplier` on past auctions, or be the last one before a restart. It is believed
+        as much as `start_weight` of a day's traffic that spends on target.
+
+        Parameters
+        ----------
+        traffic
+            The shape of this campaign's day from now on; `None` leaves the one it has. Best is not the shape of its
+            opportunities but of what they would cost at one multiplier: then spend that follows the shape *is* bid
+            with one multiplier, which is the best use of the budget.
 
         Raises
         ------
         InvalidInput
-            When it is not in (0, 1].
+            When the multiplier is not in (0, 1].
+        ConfigurationError
+            When the shape is of another timezone than the settings.
         """
         if not 0 < multiplier <= 1:
             raise InvalidInput(f"a pacing multiplier of {multiplier}", expected="a number in (0, 1]")
         campaign = self._campaign(campaign_id)
+        if traffic is not None:
+            self._same_timezone(traffic)
+            campaign.shape = traffic
+            if campaign.day is not None:
+                campaign.day = traffic.day(datetime.fromtimestamp(campaign.day.start, UTC))
         campaign.log_multiplier = campaign.habit = math.log(max(multiplier, self.settings.pacing.min_multiplier))
         campaign.multiplier = math.exp(campaign.log_multiplier)
         campaign.in_use = campaign.log_multiplier
-        campaign.window_spend = campaign.window_traffic = 0.0
+        campaign.known = True
+        self._measure_afresh(campaign)
+
+    def _measure_afresh(self, campaign: _Campaign) -> None:
+        """An empty window, or with a multiplier that is known a little traffic in which it spent on target."""
+        campaign.window_traffic = self.settings.pacing.start_weight if campaign.known and campaign.budget else 0.0
+        campaign.window_spend = campaign.window_traffic * (campaign.budget or 0)
         campaign.pending = 0
+
+    def _same_timezone(self, traffic: TrafficShape) -> None:
+        if traffic.timezone != self.settings.timezone:
+            raise ConfigurationError(
+                f"a traffic shape in {traffic.timezone}",
+                expected=f"one in the account's timezone, {self.settings.timezone}",
+                remedy="Learn the shape with the account's timezone.",
+            )
 
     def _same_currency(self, amount: Money) -> None:
         if amount.currency != self.settings.currency:
@@ -197,6 +228,7 @@ class Pacer:
             campaign = self._campaigns[campaign_id] = _Campaign(
                 log_multiplier=start,
                 habit=start,
+                shape=self._traffic,
                 multiplier=math.exp(start),
                 in_use=start,
                 budget=None if budget is None else round(budget * MICROS),
@@ -209,36 +241,42 @@ class Pacer:
             self._today = self._traffic.day(at)
         return self._today
 
-    def _current(self, campaign: _Campaign, seconds: float, day: TrafficDay) -> TrafficDay:
+    def _current(self, campaign: _Campaign, at: datetime) -> TrafficDay:
         """The campaign's running day. A later one begins with yesterday's habit; what was measured is put aside."""
+        seconds = at.timestamp()
         if campaign.day is not None:
             if seconds < campaign.day.end:
                 return campaign.day
             self._move_to(campaign, campaign.habit)
+            campaign.known = True
+        day = campaign.shape.day(at)
         # A campaign that is first seen at noon has not missed the morning: nothing was offered to it.
-        campaign.traffic = day.elapsed(seconds) if campaign.day is None else 0.0
+        campaign.moved_at = seconds if campaign.day is None else day.start
         campaign.day = day
-        campaign.window_spend = campaign.window_traffic = 0.0
-        campaign.pending = 0
+        self._measure_afresh(campaign)
         for old in sorted(campaign.spent)[:-KEPT_DAYS]:
             del campaign.spent[old]
         return day
 
-    def _advance(self, campaign: _Campaign, seconds: float, day: TrafficDay) -> None:
+    def _advance(self, campaign: _Campaign, at: datetime) -> None:
         """Move the multiplier when enough traffic has passed or enough was spent since the last move."""
-        today, budget = self._current(campaign, seconds, day), campaign.budget
+        today, budget, seconds = self._current(campaign, at), campaign.budget, at.timestamp()
         if not budget or seconds < today.start:
             return
-        traffic = max(campaign.traffic, today.elapsed(seconds))
-        passed, every = traffic - campaign.traffic, self.settings.pacing.update_every
+        now = max(campaign.moved_at, seconds)
+        traffic = today.elapsed(now)
+        passed, every = traffic - today.elapsed(campaign.moved_at), self.settings.pacing.update_every
         if passed < every and campaign.pending < every * budget:
             return
-        self._measure(campaign, traffic, passed)
+        # Without opportunities nothing can be spent at any price: a long silence tells nothing about the multiplier.
+        passed = min(passed, SILENCE)
+        campaign.moved_at = now
+        self._measure(campaign, passed)
         self._steer(campaign, budget - campaign.spent.get(today.date, 0), 1.0 - traffic)
         if traffic < 0.95:  # the day's last minutes chase small change, and are no guide for tomorrow
             campaign.habit += (campaign.log_multiplier - campaign.habit) * -math.expm1(-passed / HABIT)
 
-    def _measure(self, campaign: _Campaign, traffic: float, passed: float) -> None:
+    def _measure(self, campaign: _Campaign, passed: float) -> None:
         """Take what was spent since the last move into the window that forgets exponentially in traffic."""
         window, elasticity = self.settings.pacing.window, self.settings.pacing.elasticity
         kept = math.exp(-passed / window)
@@ -247,7 +285,7 @@ class Pacer:
         carried = campaign.pending * math.exp((campaign.log_multiplier - campaign.in_use) * elasticity)
         campaign.window_spend = max(0.0, campaign.window_spend * kept + carried)
         campaign.window_traffic = campaign.window_traffic * kept + window * (1.0 - kept)
-        campaign.traffic, campaign.pending = traffic, 0
+        campaign.pending = 0
 
     def _steer(self, campaign: _Campaign, left: int, traffic_left: float) -> None:
         """One dual step: by the logarithm of target rate over measured rate, over the elasticity of spend."""

@@ -45,8 +45,8 @@ class PacingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_multiplier
         The multiplier never falls below it, in (0, 1).
     window
-        How far back the spend rate is measured: 0.05 is about 72 minutes of an even day. Longer is calmer, shorter is
-        quicker to follow a price shift.
+        How far back the spend rate is measured: 0.15 is about three and a half hours of an even day. Longer is calmer,
+        shorter is quicker to follow a price shift or a day that is not shaped as expected.
     update_every
         The multiplier moves each time this share of the day's traffic has passed, or of the budget was spent.
     max_step
@@ -57,17 +57,21 @@ class PacingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     settle_events
         Charged events (impressions or clicks) whose evidence weighs as much as the belief that spend is on target;
         keeps a campaign of a few clicks a day from jumping at each of them.
+    start_weight
+        How much a multiplier from a warm start or the day before is believed to spend the budget in a day: as much as
+        this share of a day's traffic in which it did. 0 believes only what is measured.
     finish_early
         Share of the day's traffic before whose end the budget is to be spent.
     """
 
     initial_multiplier: float = 1.0
     min_multiplier: float = 1e-4
-    window: float = 0.05
+    window: float = 0.15
     update_every: float = 0.0025
     max_step: float = 0.5
     elasticity: float = 2.0
     settle_events: float = 2.0
+    start_weight: float = 0.15
     finish_early: float = 0.005
 
     def __post_init__(self) -> None:
@@ -79,6 +83,12 @@ class PacingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "pacing.initial_multiplier",
             self.initial_multiplier,
             f"a number from min_multiplier ({self.min_multiplier}) to 1",
+        )
+        _require(
+            math.isfinite(self.start_weight) and self.start_weight >= 0,
+            "pacing.start_weight",
+            self.start_weight,
+            "a share of zero or more",
         )
         _require(0 <= self.finish_early < 0.5, "pacing.finish_early", self.finish_early, "a share from 0 to below 0.5")
 

@@ -1,4 +1,4 @@
-"""Where each campaign's pacing starts: the multiplier that its budget would have needed, and when it would have spent."""
+"""Where each campaign's pacing starts: the multiplier that its budget would have needed, and the shape of its spend."""
 
 from __future__ import annotations
 
@@ -45,12 +45,13 @@ def warm_start(
     """Set the pacing multiplier of every campaign that has a budget and bids of the last days; says which, and to what.
 
     A new model means other values, and with them another multiplier: without this, each renewal would spend too fast or
-    too slowly until the pacer has noticed. Opportunities of the last days are valued with the new model and bought at the
-    prices of its landscape; the multiplier is the one at which that would have cost one day's budget.
+    too slowly until the pacer has noticed. Opportunities of the last days are valued with the new model and bought at
+    the prices of its landscape; the multiplier is the one at which that would have cost one day's budget.
 
-    When the bids of a week would have cost it, at this multiplier, is the shape that the campaign's spending then follows.
-    It differs from the shape of its traffic where night's impressions are cheaper, or better, than the evening's: paced by
-    traffic alone the multiplier would have to undo that hour by hour, and buy dear what it leaves aside elsewhere.
+    At which hours a week's bids would have cost money at this multiplier is the shape that the campaign's spending then
+    follows. It differs from the shape of its traffic where the night's impressions are cheaper, or better, than the
+    evening's: paced by traffic alone the multiplier would swing from hour to hour, and buy dear what it leaves aside
+    elsewhere.
     """
     now = clock.now()
     bids = history.bids(start=now - timedelta(days=SHAPE_DAYS), end=now)
@@ -80,7 +81,7 @@ def warm_start(
 
 
 class _Auctions(NamedTuple):
-    """Past auctions with a landscape: when, what a win is worth, what it costs, and how many charges a row stands for."""
+    """Past auctions with a landscape: when, what a win is worth and may cost, and how many charges a row stands for."""
 
     at: NDArray[np.datetime64]
     value: NDArray[np.float64]
@@ -103,6 +104,6 @@ def _auctions(bids: BidOutcomes, settings: BiddingSettings, predictor: Predictor
 
 
 def _shape(auctions: _Auctions, multiplier: float, timezone: str) -> TrafficShape | None:
-    """How expected spend at this multiplier is spread over the hours of the week; `None` where nothing would be spent."""
+    """How expected spend at this multiplier is spread over the week's hours; `None` where nothing would be spent."""
     spend = expected_spend(auctions.value * multiplier, auctions.landscapes) * auctions.charges
     return TrafficShape.learn(auctions.at, spend, timezone=timezone) if spend.sum() > 0 else None
