@@ -150,3 +150,8 @@ def serve_home(tmp_path: Path) -> Callable[..., Any]:
 def cell() -> dict[str, Any]:
     """A good request."""
     return CELL
+
+
+@pytest.fixture(name="put_model")
+def _put_model() -> Callable[[Path], str]:
+    return put_model

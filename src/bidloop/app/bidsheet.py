@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -68,8 +69,7 @@ def write_bids(loop: Loop, settings: Settings, cells: Path, output: Path) -> Bid
         When `output` cannot be written; found out before anything is decided.
     """
     header, rows = _read(cells)
-    _write(output.with_name(output.name + ".try"), [], [])
-    output.with_name(output.name + ".try").unlink()
+    _check_output(output)
     reader = BodyReader(CampaignData, contradiction=contradicts)
     good: list[tuple[dict[str, str], CampaignData]] = []
     bad: list[dict[str, str]] = []
@@ -193,9 +193,25 @@ def _number(text: str) -> float | int | str:
     return text
 
 
+def _check_output(output: Path) -> None:
+    """Find out before anything is decided and recorded whether the bids can be written."""
+    trial = output.with_name(output.name + ".part")
+    try:
+        if output.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        trial.parent.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{output} cannot be written: {error.strerror}",
+            expected="a file in a folder that can be written to",
+            remedy="Set --output.",
+        ) from error
+
+
 def _write(path: Path, header: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=header, extrasaction="ignore")

@@ -148,7 +148,8 @@ def predict(
     out.print(f"Bids: [bold]{escape(str(output))}[/bold]")
     if sheet.rejected:
         out.print(
-            f"{sheet.rejected:,} rows make no sense; they are in [bold]{escape(str(sheet.rejected_file))}[/bold] with their reasons."
+            f"{sheet.rejected:,} rows make no sense; they are in "
+            f"[bold]{escape(str(sheet.rejected_file))}[/bold] with their reasons."
         )
 
 

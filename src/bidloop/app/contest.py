@@ -24,12 +24,18 @@ SETTINGS = 40
 
 
 def contest(
-    auctions: Auctions, rehearsal: Auctions, budgets: Mapping[str, float], goal: Objective, timezone: str
+    auctions: Auctions,
+    rehearsal: Auctions,
+    budgets: Mapping[str, float],
+    goal: Objective,
+    timezone: str,
+    truth: Auctions | None = None,
 ) -> dict[str, Purchases]:
     """What a constant bid, the best linear bid, mcpc and two kinds of hindsight would have bought.
 
-    The hindsight optimum is the best that these predictions allow to one who knows every market price beforehand, and
-    nobody's click. The all-knowing knows the clicks too; nothing that bids can come near it.
+    The hindsight optimum knows every market price beforehand, and nobody's click: the best that the true rates allow where
+    the market tells them (`truth`), else the best that these predictions allow. The all-knowing knows the clicks too;
+    nothing that bids can come near it.
 
     Parameters
     ----------
@@ -40,6 +46,8 @@ def contest(
         a click costs.
     budgets
         Daily budget by campaign, in account currency.
+    truth
+        The test auctions with the true rates in the place of predictions, where a simulated market knows them.
     """
     days = campaign_days(auctions, timezone)
     constant, linear, mcpc = dict[str, Policy](), dict[str, Policy](), dict[str, Policy]()
@@ -55,7 +63,9 @@ def contest(
         "constant bid": purchases(constant, auctions, budgets, days, objective=goal),
         "best linear bid": purchases(linear, auctions, budgets, days, objective=goal),
         "mcpc": purchases(mcpc, auctions, budgets, days, objective=Objective.CLICKS),
-        "hindsight optimum": purchases(PerfectPrices(), auctions, budgets, days, objective=goal),
+        "hindsight optimum": purchases(
+            PerfectPrices(), auctions if truth is None else truth, budgets, days, objective=goal
+        ),
         ALL_KNOWING: purchases(PerfectForesight(), auctions, budgets, days, objective=goal),
     }
 

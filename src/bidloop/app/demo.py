@@ -96,6 +96,7 @@ def simulated(folder: Path, *, share: float, seed: int) -> Demonstration:
         budgets={name: budget.amount for name, budget in budgets.items()},
         goal=Goal.VALUE,
         timezone=settings.timezone,
+        truth=market.true_auctions(),
     )
     report = compile_report(
         played,
@@ -108,7 +109,8 @@ def simulated(folder: Path, *, share: float, seed: int) -> Demonstration:
             "All policies meet the same auctions, clicks and conversions; none can exceed a budget.",
             "Constant, linear and mcpc use the predictions that ours used; constant and linear are tuned on the last two "
             "days before the test with full knowledge of their prices.",
-            "The hindsight optimum knows every price beforehand; the all-knowing knows every conversion, and buys nothing else.",
+            "The hindsight optimum knows every price and every true rate beforehand; the all-knowing knows every conversion, and "
+            "buys nothing else.",
             "Conversions are counted in truth, also those that are reported after the test.",
         ),
     )

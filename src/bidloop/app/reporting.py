@@ -50,6 +50,8 @@ class Played:
         Daily budget by campaign, account currency.
     goal
         What the budgets were spent for.
+    truth
+        The market's auctions with the true rates as predictions, where it knows them.
     """
 
     loop: Loop
@@ -60,13 +62,14 @@ class Played:
     budgets: dict[str, float]
     goal: Objective
     timezone: str
+    truth: Auctions | None = None
 
 
 def compile_report(played: Played, *, title: str, subtitle: str, notes: Sequence[str]) -> Report:
     """Everything that the report says, with the other policies' results on the same auctions."""
     loop, renewal, market = played.loop, played.renewal, played.market
     auctions = market.auctions()
-    bought = contest(auctions, played.rehearsal, played.budgets, played.goal, played.timezone)
+    bought = contest(auctions, played.rehearsal, played.budgets, played.goal, played.timezone, played.truth)
     ours = Purchases(market.won, market.spend)
     ceilings = {name: bought.pop(name) for name in ("hindsight optimum", ALL_KNOWING)}
     bought |= {OURS: ours, **ceilings}

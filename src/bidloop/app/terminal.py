@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -28,14 +29,8 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, rows: Sequence[Mapping[str, Any]], *, note: str = "") -> None:
     """Rows as a table: words to the left, numbers to the right. Columns are those of the first row."""
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        caption=Text(note) if note else None,
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-    )
+    out.print(f"\n[bold]{escape(title)}[/bold]")
+    table = Table(caption=note or None, caption_justify="left", box=SIMPLE_HEAD)
     for column in rows[0] if rows else ():
         table.add_column(Text(column), justify="left" if isinstance(rows[0][column], str) else "right", overflow="fold")
     for row in rows:

@@ -1,0 +1,113 @@
+"""From settings to a house and a loop."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bidloop.app.settings import FeatureSettings, Settings
+from bidloop.app.wiring import champion, open_house, open_loop, view_of
+from bidloop.bidding.settings import BiddingSettings
+from bidloop.core.clock import ManualClock
+from bidloop.core.errors import ConfigurationError, CorruptArtifact, NotFound
+from bidloop.core.event import CampaignReported
+from bidloop.core.money import Money
+from bidloop.core.opportunity import Opportunity
+from bidloop.core.prediction import POOLED
+from bidloop.features.views import campaign_view, display_view
+
+NOW = datetime(2026, 6, 3, 14, tzinfo=UTC)
+
+
+def a_row(name: str, **about: Any) -> CampaignReported:
+    at = NOW - timedelta(days=1)
+    opportunity = Opportunity(opportunity_id=name, at=at, campaign_id="shoes", **about)
+    return CampaignReported(
+        event_id=name, at=at, opportunity=opportunity, impressions=100, clicks=3, conversions=0, spend=Money.of(2)
+    )
+
+
+def test_an_empty_home_is_set_up_and_opening_it_again_finds_it_as_it_was(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path / "a" / "b"))
+    loop = open_loop(settings, ManualClock(NOW))
+    loop.absorb([a_row("r1")])
+    house = open_house(settings)
+    assert house.events.counts() == {"campaign_reported": 1}
+    assert champion(house) is None
+    assert loop.predictor.version == POOLED
+
+
+@pytest.mark.parametrize("home", ["file", "file/home"])
+def test_a_home_that_cannot_be_made_is_refused(tmp_path: Path, home: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ConfigurationError, match="--home"):
+        open_house(Settings(home=str(tmp_path / home)))
+
+
+def test_a_database_that_is_none_is_told_from_one_that_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "bidloop.db").write_text("this is no database, and long enough to be looked at" * 100)
+    with pytest.raises(CorruptArtifact, match=r"bidloop\.db"):
+        open_house(Settings(home=str(tmp_path)))
+
+
+def test_the_view_follows_what_the_log_carries(tmp_path: Path) -> None:
+    house = open_house(Settings(home=str(tmp_path)), ManualClock(NOW))
+    assert view_of(house).version == campaign_view("UTC").version
+    house.intake.accept([a_row("plain", measures={"quality": 0.5})])
+    assert view_of(house).version == campaign_view("UTC", ("quality",)).version
+    house.intake.accept([a_row("display", attributes={"slot": "top", "domain": "a.example"})])
+    expected = display_view(("domain", "slot"), ("quality",), "UTC", cell=("domain",))
+    assert view_of(house).version == expected.version
+
+
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        (FeatureSettings(view="campaign"), "campaign"),
+        (FeatureSettings(view="display", attributes=("slot",)), "display"),
+        (FeatureSettings(attributes=("slot",)), "display"),
+    ],
+)
+def test_the_settings_may_choose_the_view(tmp_path: Path, features: FeatureSettings, name: str) -> None:
+    house = open_house(Settings(home=str(tmp_path), features=features), ManualClock(NOW))
+    house.intake.accept([a_row("display", attributes={"slot": "top", "domain": "a.example"})])
+    view = view_of(house)
+    assert view.name == name
+    assert "domain" not in view.categorical_names
+
+
+def test_a_view_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    house = open_house(Settings(home=str(tmp_path), features=FeatureSettings(view="search")))
+    with pytest.raises(ConfigurationError, match="auto, campaign, display, ipinyou"):
+        view_of(house)
+
+
+def test_the_champion_s_view_is_served_and_the_settings_view_is_trained(tmp_path: Path, put_model: Any) -> None:
+    put_model(tmp_path)
+    settings = Settings(home=str(tmp_path), features=FeatureSettings(view="display", attributes=("slot",)))
+    serving, training = (open_loop(settings, ManualClock(NOW), training=training) for training in (False, True))
+    assert serving.view.version == campaign_view().version
+    assert training.view.name == "display"
+    about = Opportunity(opportunity_id="o", at=NOW, campaign_id="shoes")
+    assert "view_mismatch" not in serving.decide(about).degraded
+
+
+def test_a_champion_that_is_gone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "champion").write_text("v0123456789ab\n")
+    with pytest.raises(NotFound, match="no model 'v0123456789ab'"):
+        open_loop(Settings(home=str(tmp_path)))
+
+
+def test_the_bidding_settings_that_ever_decided_are_kept(tmp_path: Path) -> None:
+    policies = set()
+    for budget in (10.0, 20.0, 10.0):
+        bidding = BiddingSettings(daily_budget=budget, currency="USD")
+        loop = open_loop(Settings(home=str(tmp_path), currency="EUR", timezone="Europe/Berlin", bidding=bidding))
+        assert (loop.bidder.settings.currency, loop.bidder.settings.timezone) == ("EUR", "Europe/Berlin")
+        policies.add(loop.bidder.policy)
+    assert len(policies) == 2
+    assert {file.stem for file in (tmp_path / "policies").iterdir()} == policies
