@@ -20,6 +20,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -167,12 +168,14 @@ def judge(name: str, p: NDArray[np.float64], other: NDArray[np.float64], test: E
     )
 
 
-def run(folder: Path, *, delay: timedelta, seed: int, resamples: int = 200) -> tuple[list[Row], float]:
-    """Train all, and judge all: the table, and the seconds that training took."""
+def run(
+    folder: Path, *, delay: timedelta, seed: int, resamples: int = 200, kinds: Sequence[str] | None = None
+) -> tuple[list[Row], float]:
+    """Train all (or some kinds), and judge all: the table, and the seconds that training took."""
     log = read(folder, delay)
     other = peer(log)
     start = time.perf_counter()
-    models = fit_candidates(log.train, log.validation, seed=seed, on_progress=progress)
+    models = fit_candidates(log.train, log.validation, seed=seed, kinds=kinds, on_progress=progress)
     seconds = time.perf_counter() - start
     rows = [judge("scikit-learn", other, other, log.test, resamples)]
     for model in models:
