@@ -216,6 +216,17 @@ def test_bids_that_won_and_lost_come_with_what_is_known_of_bid_and_price(room: R
     assert len(history.bids(start=AT + HOUR, end=AT + 2 * HOUR)) == 1
 
 
+def test_a_bid_that_its_event_does_not_tell_is_that_of_its_decision(room: Room) -> None:
+    room.decisions.record([decision("d"), decision("e")])
+    history = room.tell(
+        ImpressionServed(event_id="w", at=AT, impression_id="d"),
+        BidLost(event_id="l", at=AT + HOUR, impression_id="e"),
+    )
+    known = history.bids()
+    assert (known.won.tolist(), known.bid.tolist()) == ([True, False], [1e-6, 1e-6])
+    assert np.isnan(known.price).all()
+
+
 def test_an_empty_history_answers_with_nothing(room: Room) -> None:
     assert room.history().sync() == 0
     assert len(room.history().outcomes()) == 0

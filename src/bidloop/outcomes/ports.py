@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bidloop.core.decision import Decision
+from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
 
@@ -40,6 +41,10 @@ class DecisionLog(Protocol):
 
     def opportunities(self, ids: Sequence[str]) -> dict[str, Opportunity]:
         """What the decisions of these ids were about; unknown ids are left out."""
+        ...
+
+    def bids(self, ids: Sequence[str]) -> dict[str, Money]:
+        """What was bid in the decisions of these ids; unknown ids are left out."""
         ...
 
 

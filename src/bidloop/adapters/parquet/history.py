@@ -151,7 +151,8 @@ class ParquetHistory:
 
     def _write(self, fresh: list[tuple[int, Event]]) -> None:
         ids = [e.impression_id for _, e in fresh if isinstance(e, ImpressionServed | BidLost) and e.opportunity is None]
-        table = to_table(fresh, self._decisions.opportunities(ids) if ids else {})
+        about, sent = (self._decisions.opportunities(ids), self._decisions.bids(ids)) if ids else ({}, {})
+        table = to_table(fresh, about, sent)
         live, _ = find_parts(self._folder)
         # A small last part grows, so that frequent syncs do not leave a thousand files.
         if live and pq.read_metadata(live[-1].path).num_rows + len(fresh) <= self._part_rows:
@@ -173,7 +174,7 @@ class ParquetHistory:
         with self._lock(fcntl.LOCK_SH), duckdb.connect() as connection:
             try:
                 files = [str(part.path) for part in find_parts(self._folder)[0]]
-                source = connection.read_parquet(files) if files else connection.from_arrow(to_table([], {}))
+                source = connection.read_parquet(files) if files else connection.from_arrow(to_table([], {}, {}))
                 source.create_view("events")
                 self._decided(connection)
                 yield connection

@@ -18,7 +18,7 @@ HAVING count(*) FILTER (type = 'impression_served' AND opportunity IS NOT NULL) 
 _SHOWN = """
 WITH shown AS (
     -- Told twice under two event ids, an impression counts once: as it was told first.
-    SELECT e.position, e.impression_id, e.at_utc, e.weight, e.price_micros / 1e6 AS price,
+    SELECT e.position, e.impression_id, e.at_utc, e.weight, e.price_micros / 1e6 AS price, e.bid_micros / 1e6 AS bid,
            coalesce(e.charge, d.charge) AS charge, coalesce(e.opportunity, d.opportunity) AS opportunity
     FROM events e LEFT JOIN decided d USING (impression_id)
     WHERE e.type = 'impression_served' AND e.at_utc <= $as_of AND coalesce(e.opportunity, d.opportunity) IS NOT NULL
@@ -108,7 +108,7 @@ ORDER BY known, known <> position OR impressions = 0, position
 BIDS = f"""
 {_SHOWN}
 won AS (
-    SELECT position, at_utc, opportunity, weight, true AS won,
+    SELECT position, at_utc, opportunity, weight, true AS won, bid,
            -- Under second price the winner paid the market price; under first price it paid its own bid. Per mille, the
            -- price of one impression is a thousandth of the unit that bids are in.
            CASE WHEN charge = 'per_mille' THEN price * 1000 END AS paid,
@@ -116,7 +116,7 @@ won AS (
     FROM shown
 )
 SELECT position, at_utc, opportunity, weight, won,
-       coalesce(CASE WHEN pays_bid THEN paid END, 'NaN')::DOUBLE AS bid,
+       coalesce(bid, CASE WHEN pays_bid THEN paid END, 'NaN')::DOUBLE AS bid,
        coalesce(CASE WHEN NOT pays_bid THEN paid END, 'NaN')::DOUBLE AS price
 FROM won WHERE at_utc >= $start AND at_utc < $end
 UNION ALL

@@ -90,7 +90,9 @@ def write_part(folder: Path, table: pa.Table) -> Part:
     return Part(first, last, path)
 
 
-def to_table(events: Sequence[tuple[int, Event]], decided: Mapping[str, Opportunity]) -> pa.Table:
+def to_table(
+    events: Sequence[tuple[int, Event]], decided: Mapping[str, Opportunity], sent: Mapping[str, Money]
+) -> pa.Table:
     """Events with their positions as columns.
 
     Parameters
@@ -98,9 +100,11 @@ def to_table(events: Sequence[tuple[int, Event]], decided: Mapping[str, Opportun
     events
         Position and event, in order.
     decided
-        What the impressions were for that carry no opportunity themselves, by impression.
+        What the impressions and lost bids were for that carry no opportunity themselves, by impression.
+    sent
+        What was bid for them, by impression.
     """
-    rows = [_row(position, event, decided) for position, event in events]
+    rows = [_row(position, event, decided, sent) for position, event in events]
     columns = {
         field.name: pa.array([row.get(field.name) for row in rows], type=pa.int64()).cast(field.type)
         if pa.types.is_timestamp(field.type)
@@ -110,7 +114,7 @@ def to_table(events: Sequence[tuple[int, Event]], decided: Mapping[str, Opportun
     return pa.table(columns, schema=SCHEMA)
 
 
-def _row(position: int, event: Event, decided: Mapping[str, Opportunity]) -> dict[str, Any]:
+def _row(position: int, event: Event, decided: Mapping[str, Opportunity], sent: Mapping[str, Money]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "position": position,
         "type": event.__struct_config__.tag,
@@ -123,9 +127,10 @@ def _row(position: int, event: Event, decided: Mapping[str, Opportunity]) -> dic
         case ImpressionServed():
             row["weight"] = event.weight
             row |= _money("price_micros", event.price)
+            row |= _bid(sent.get(event.impression_id))
             row |= _cell(event.opportunity or decided.get(event.impression_id))
         case BidLost():
-            row |= _money("price_micros", event.market_price) | _money("bid_micros", event.bid)
+            row |= _money("price_micros", event.market_price) | _bid(event.bid or sent.get(event.impression_id))
             row |= _cell(event.opportunity or decided.get(event.impression_id))
         case ClickReceived():
             row |= _money("price_micros", event.price)
@@ -140,6 +145,10 @@ def _row(position: int, event: Event, decided: Mapping[str, Opportunity]) -> dic
 
 def _money(column: str, money: Money | None) -> dict[str, Any]:
     return {} if money is None else {column: money.micros, "currency": money.currency}
+
+
+def _bid(bid: Money | None) -> dict[str, Any]:
+    return {} if bid is None else {"bid_micros": bid.micros}
 
 
 def _cell(opportunity: Opportunity | None) -> dict[str, Any]:

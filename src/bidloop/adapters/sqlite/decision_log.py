@@ -11,6 +11,7 @@ from bidloop.adapters.sqlite.database import writing
 from bidloop.adapters.sqlite.tables import decisions
 from bidloop.core.decision import Decision
 from bidloop.core.errors import InvalidInput, NotFound
+from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.outcomes.epoch import epoch_us
 
@@ -23,9 +24,16 @@ class _About(msgspec.Struct):
     opportunity: Opportunity
 
 
+class _Sent(msgspec.Struct):
+    """The part of a decision that the history needs of a bid that lost."""
+
+    bid: Money
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Decision)
 _about = msgspec.json.Decoder(_About)
+_sent = msgspec.json.Decoder(_Sent)
 
 
 class SqlDecisionLog:
@@ -81,6 +89,12 @@ class SqlDecisionLog:
         with self._engine.connect() as connection:
             found = _payloads(connection, ids)
         return {decision_id: _about.decode(payload).opportunity for decision_id, payload in found}
+
+    def bids(self, ids: Sequence[str]) -> dict[str, Money]:
+        """What was bid in the decisions of these ids; unknown ids are left out."""
+        with self._engine.connect() as connection:
+            found = _payloads(connection, ids)
+        return {decision_id: _sent.decode(payload).bid for decision_id, payload in found}
 
 
 def _payloads(connection: Connection, ids: Sequence[str]) -> list[tuple[str, str]]:
