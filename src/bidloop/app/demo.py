@@ -52,7 +52,9 @@ class Demonstration:
     settings: Settings
 
 
-def simulated(folder: Path, *, share: float, seed: int) -> Demonstration:
+def simulated(
+    folder: Path, *, share: float, seed: int, world: WorldSettings | None = None, kinds: tuple[str, ...] = ()
+) -> Demonstration:
     """Learn from ten days of flat bids on the simulated market, then bid for three days under budgets.
 
     Parameters
@@ -61,10 +63,14 @@ def simulated(folder: Path, *, share: float, seed: int) -> Demonstration:
         Is emptied first, if an earlier demo made it.
     share
         Each campaign's daily budget, as a share of what winning all its auctions would cost.
+    world
+        Another world than the default one of this seed.
+    kinds
+        Which models to train; all by default.
     """
     _empty(folder)
-    world = World(WorldSettings(seed=seed, first_day=_a_monday(date.today())))
-    budgets = world.budgets(share)
+    market_world = World(world or WorldSettings(seed=seed, first_day=_a_monday(date.today())))
+    budgets = market_world.budgets(share)
     settings = Settings(
         home=str(folder / "house"),
         bidding=BiddingSettings(
@@ -72,21 +78,23 @@ def simulated(folder: Path, *, share: float, seed: int) -> Demonstration:
             budgets={name: budget.amount for name, budget in budgets.items()},
             exploration_rate=0.05,
         ),
-        renewal=RenewalSettings(seed=seed),
+        renewal=RenewalSettings(seed=seed, kinds=kinds),
     )
     with progress("Ten days of the account's past", 1.0) as bar:
-        past = account_past(world, range(PAST_DAYS), seed=seed, on_progress=lambda share: bar(share, ""))
-    clock = ManualClock(world.start(PAST_DAYS))
+        past = account_past(market_world, range(PAST_DAYS), seed=seed, on_progress=lambda share: bar(share, ""))
+    clock = ManualClock(market_world.start(PAST_DAYS))
     house = open_house(settings, clock)
     with progress("Taking the past in", len(past.events)) as bar:
         receipt = house.intake.accept(past.events, lambda done: bar(done, ""))
     loop = open_loop(settings, clock, ids=seeded_ids(seed), training=True, house=house)
     with progress("Training", 1.0) as bar:
         renewal = loop.renew(lambda doing, share: bar(share, doing))
-    market = SimulatedMarket(world, range(PAST_DAYS, PAST_DAYS + TEST_DAYS), budgets=budgets, underway=past.underway)
+    market = SimulatedMarket(
+        market_world, range(PAST_DAYS, PAST_DAYS + TEST_DAYS), budgets=budgets, underway=past.underway
+    )
     with progress("Bidding on three test days", 1.0) as bar:
         run(loop, market, clock, minutes=BATCH_MINUTES, objective=Goal.VALUE, on_progress=lambda share: bar(share, ""))
-    rehearsal = SimulatedMarket(world, range(PAST_DAYS - 2, PAST_DAYS), budgets=budgets)
+    rehearsal = SimulatedMarket(market_world, range(PAST_DAYS - 2, PAST_DAYS), budgets=budgets)
     played = Played(
         loop=loop,
         renewal=renewal,
