@@ -2,8 +2,7 @@
 
 ``slot_ctr / account_ctr`` instead of ``slot_ctr``. The account's own columns are then left out, and so are counts of
 past impressions. Smoothed rates carry how much is known already, and what share of a log a slot has had drifts as the
-log grows: trees and networks took that for a rise of the rate (predicted over observed clicks of 1.2 to 1.4 on the
-days after a log of five).
+log grows, which trees and networks take for a rise of the rate.
 
 Trees take the ratios, other models their logs. Division gives the same bits here and in ONNX Runtime, a logarithm does
 not, and a tree that meets a threshold in the last bit would answer differently.

@@ -15,9 +15,8 @@ from bidloop.core.feature_table import FeatureTable
 BLOCK = 8
 """Rows per call of the runtime. ONNX Runtime adds in another order when there is one row (ReduceSum), and treats the
 last few values of an array differently (Softplus, Elu), so bits would depend on the size of the batch; calls of one
-fixed size always take the same way. Eight rows fill whole vector registers. Through the 128-256-128-64-2 network on
-one thread a block takes 30 µs where a single row takes 17; a large batch takes 3.7 µs a row where the largest blocks
-take 2."""
+fixed size always take the same way. Eight rows fill whole vector registers; a block costs a single
+row some time, and larger blocks would cost it more."""
 
 Column: TypeAlias = NDArray[np.float32] | NDArray[np.int64]
 Inputs: TypeAlias = dict[str, Column]

@@ -2,7 +2,7 @@
 
 | word | file |
 |---|---|
-| `read_events`, `find_days`, `price_per_mille` | `reader` |
+| `read_events`, `find_days` | `reader` |
 | `sampling_weights` | `sampling` |
 | `ipinyou_view` | `view` |
 """

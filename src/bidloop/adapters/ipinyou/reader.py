@@ -51,16 +51,6 @@ def find_days(folder: Path) -> list[str]:
     return days
 
 
-def price_per_mille(event: ImpressionServed) -> float | None:
-    """Market price of the impression's auction in account currency per thousand; `None` where the log does not tell.
-
-    >>> at = datetime(2013, 6, 6, tzinfo=UTC)
-    >>> price_per_mille(ImpressionServed(event_id="e", at=at, impression_id="b", price=Money(700, "CNY")))
-    0.7
-    """
-    return None if event.price is None else event.price.micros * 1000 / 1_000_000
-
-
 def read_events(
     folder: Path,
     on_progress: Callable[[float], None] | None = None,
