@@ -13,9 +13,9 @@ import pytest
 
 from bidloop.adapters.parquet.history import ParquetHistory
 from bidloop.adapters.parquet.parts import find_parts
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.decision_log import SqlDecisionLog
-from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.decision_log import SqlDecisionLog
+from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.core.errors import CorruptArtifact
 from bidloop.core.event import ImpressionServed
 from bidloop.core.opportunity import Opportunity

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.decision_log import SqlDecisionLog
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.decision_log import SqlDecisionLog
 from bidloop.core.decision import BidStage, BidState, Decision, Expectation
 from bidloop.core.errors import InvalidInput, NotFound
 from bidloop.core.feature_table import FeatureVector

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Auction, Charge, History, Opportunity

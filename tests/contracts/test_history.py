@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from bidloop.adapters.parquet.history import ParquetHistory
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.decision_log import SqlDecisionLog
-from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.decision_log import SqlDecisionLog
+from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.core.decision import BidState, Decision, Expectation
 from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.feature_table import FeatureVector

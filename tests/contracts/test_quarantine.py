@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.quarantine import SqlQuarantine
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.events.ports import Quarantine
 from bidloop.events.rejected import Rejected
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.event_log import SqlEventLog
-from bidloop.adapters.sqlite.quarantine import SqlQuarantine
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.event_log import SqlEventLog
+from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.core.clock import ManualClock
 from bidloop.core.event import ClickReceived
 from bidloop.events.intake import Intake

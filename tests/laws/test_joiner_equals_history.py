@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidloop.adapters.parquet.history import ParquetHistory
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.decision_log import SqlDecisionLog
-from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.decision_log import SqlDecisionLog
+from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.core.event import ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity

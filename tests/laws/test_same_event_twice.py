@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bidloop.adapters.parquet.history import ParquetHistory
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.decision_log import SqlDecisionLog
-from bidloop.adapters.sqlite.event_log import SqlEventLog
-from bidloop.adapters.sqlite.quarantine import SqlQuarantine
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.decision_log import SqlDecisionLog
+from bidloop.adapters.sql.event_log import SqlEventLog
+from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.core.clock import ManualClock
 from bidloop.core.event import CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.money import Money

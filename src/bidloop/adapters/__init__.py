@@ -5,7 +5,7 @@ can events live?". Adapters do not import each other.
 
 | adapter | what it is |
 |---|---|
-| `sqlite` | plug: event log, quarantine and decision log in one SQLite file |
+| `sql` | plug: event log, quarantine and decision log in a SQL database |
 | `parquet` | plug: the history in Parquet files, joined by DuckDB |
 | `ipinyou` | plug: reads the iPinYou bidding log, season 2 |
 | `campaign_report` | plug: reads campaign reports, CSV or Parquet |

@@ -13,10 +13,10 @@ import numpy as np
 from bidloop.adapters.ipinyou.reader import ATTRIBUTES
 from bidloop.adapters.ipinyou.view import ipinyou_view
 from bidloop.adapters.parquet.history import ParquetHistory
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.decision_log import SqlDecisionLog
-from bidloop.adapters.sqlite.event_log import SqlEventLog
-from bidloop.adapters.sqlite.quarantine import SqlQuarantine
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.decision_log import SqlDecisionLog
+from bidloop.adapters.sql.event_log import SqlEventLog
+from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.app.settings import Settings
 from bidloop.bidding.pacing import Pacer
 from bidloop.bidding.pipeline import Bidder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from bidloop.adapters.sqlite.tables import metadata
+from bidloop.adapters.sql.tables import metadata
 
 # A tool that merely imports this file, such as one that collects doctests, is not migrating anything.
 if hasattr(context, "config"):

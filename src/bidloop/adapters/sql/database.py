@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from bidloop.adapters.sqlite.tables import REVISION
+from bidloop.adapters.sql.tables import REVISION
 from bidloop.core.errors import ConfigurationError, CorruptArtifact
 
 BUSY_TIMEOUT_S = 30.0

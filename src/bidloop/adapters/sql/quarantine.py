@@ -9,8 +9,8 @@ import msgspec
 import xxhash
 from sqlalchemy import Engine, func, insert, select
 
-from bidloop.adapters.sqlite.database import writing
-from bidloop.adapters.sqlite.tables import quarantine
+from bidloop.adapters.sql.database import writing
+from bidloop.adapters.sql.tables import quarantine
 from bidloop.events.rejected import Rejected
 
 _IDS_PER_QUERY = 1_000

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, Engine, func, insert, select
 
-from bidloop.adapters.sqlite.database import writing
-from bidloop.adapters.sqlite.tables import events
+from bidloop.adapters.sql.database import writing
+from bidloop.adapters.sql.tables import events
 from bidloop.core.event import Event
 from bidloop.events.ports import Appended
 from bidloop.outcomes.epoch import epoch_us

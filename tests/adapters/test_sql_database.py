@@ -14,15 +14,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from bidloop.adapters.sqlite.database import MIGRATIONS, open_database
-from bidloop.adapters.sqlite.event_log import SqlEventLog
-from bidloop.adapters.sqlite.tables import REVISION, metadata
+from bidloop.adapters.sql.database import MIGRATIONS, open_database
+from bidloop.adapters.sql.event_log import SqlEventLog
+from bidloop.adapters.sql.tables import REVISION, metadata
 from bidloop.core.errors import ConfigurationError, CorruptArtifact
 
 OPEN = """
 import sys
 from pathlib import Path
-from bidloop.adapters.sqlite.database import open_database
+from bidloop.adapters.sql.database import open_database
 sys.stdin.readline()
 with open_database(Path(sys.argv[1])).connect() as connection:
     print(connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchall())
@@ -32,8 +32,8 @@ APPEND = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from bidloop.adapters.sqlite.database import open_database
-from bidloop.adapters.sqlite.event_log import SqlEventLog
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.core.event import ClickReceived
 log = SqlEventLog(open_database(Path(sys.argv[1])))
 at = datetime(2026, 1, 1, tzinfo=UTC)

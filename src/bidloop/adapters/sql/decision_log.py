@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, Engine, insert, select
 
-from bidloop.adapters.sqlite.database import writing
-from bidloop.adapters.sqlite.tables import decisions
+from bidloop.adapters.sql.database import writing
+from bidloop.adapters.sql.tables import decisions
 from bidloop.core.decision import Decision
 from bidloop.core.errors import InvalidInput, NotFound
 from bidloop.core.money import Money
