@@ -36,6 +36,7 @@ from bidloop.core.opportunity import Charge, Opportunity
 from bidloop.core.outcome import Observations
 from bidloop.core.prediction import POOLED, Attribution
 from bidloop.events.intake import Intake, Receipt
+from bidloop.events.ports import EventLog
 from bidloop.features.ports import OnlineStore
 from bidloop.features.view import FeatureView
 from bidloop.outcomes.joining import Joiner
@@ -49,6 +50,8 @@ from bidloop.retraining.warm_start import warm_start
 if TYPE_CHECKING:
     from bidloop.retraining.renewal import Renewal
 
+PAGE = 10_000
+"""Events that are learned at once; a decision waits no longer than for one page."""
 REMEMBERED = 10_000
 """Latest decisions from which last bids and pacing multipliers come back after a start."""
 
@@ -64,8 +67,10 @@ class Loop:
         What is known of an opportunity, and the store that knows it.
     predictor, bidder, pacer
         From features to rates, from rates to a bid, and how fast a budget may go.
-    intake, joiner, history, decisions
-        Where events go in, how they become outcomes, where history is read from, where decisions are kept.
+    intake, log
+        Where events go in, and where they are read from again, in the order in which all processes wrote them.
+    joiner, history, decisions
+        How events become outcomes, where history is read from, where decisions are kept.
     shelf
         The model bundles, and which of them serves.
     policies
@@ -90,6 +95,7 @@ class Loop:
         bidder: Bidder,
         pacer: Pacer,
         intake: Intake,
+        log: EventLog,
         joiner: Joiner,
         history: History,
         decisions: DecisionLog,
@@ -105,6 +111,7 @@ class Loop:
         self.bidder = bidder
         self.pacer = pacer
         self.intake = intake
+        self.log = log
         self.joiner = joiner
         self.history = history
         self.decisions = decisions
@@ -113,6 +120,7 @@ class Loop:
         self.renewal = renewal
         self._new_id = ids or new_decision_id
         self._last_bids: dict[tuple[str, ...], Money] = {}
+        self._position = 0
         self._state = threading.Lock()
 
     def decide(self, opportunity: Opportunity) -> Decision:
@@ -173,21 +181,39 @@ class Loop:
 
     def absorb(self, events: Sequence[Event]) -> Receipt:
         """Take in what happened: each event has its effect once, and what makes no sense is kept aside with its reason."""
-        receipt = self.intake.accept(events, keep_events=True)
-        with self._state:
-            self._learn(self.joiner.join(receipt.events))
+        receipt = self.intake.accept(events)
+        self.follow()
         return receipt
 
-    def rebuild(self, observations: Observations) -> None:
+    def follow(self) -> int:
+        """Learn what the log has gained since the last time, whichever process wrote it; says how many events.
+
+        Features and budgets are a function of the log in its order: after a crash, or beside other processes, they come
+        out the same.
+        """
+        learned = 0
+        while True:
+            with self._state:
+                page = self.log.read(self._position, PAGE)
+                if not page:
+                    return learned
+                self._learn(self.joiner.join([event for _, event in page]))
+                self._position = page[-1][0]
+            learned += len(page)
+
+    def rebuild(self, observations: Observations, position: int) -> None:
         """Bring the in-process state back after a start.
 
         Parameters
         ----------
         observations
-            All that the log tells, joined by this loop's joiner in the order of the log.
+            All that the log tells up to `position`, joined by this loop's joiner in the order of the log.
+        position
+            From where `follow` goes on.
         """
         with self._state:
             self._learn(observations)
+            self._position = position
             for decision in reversed(self.decisions.recent(REMEMBERED)):
                 about, state = decision.opportunity, decision.state
                 self._last_bids[_cell(about)] = decision.bid

@@ -18,6 +18,7 @@ from bidloop.adapters.sql.database import MIGRATIONS, open_database
 from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.adapters.sql.tables import REVISION, metadata
 from bidloop.core.errors import ConfigurationError, CorruptArtifact
+from bidloop.events.sealing import Seal
 
 OPEN = """
 import sys
@@ -35,7 +36,8 @@ from pathlib import Path
 from bidloop.adapters.sql.database import open_database
 from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.core.event import ClickReceived
-log = SqlEventLog(open_database(Path(sys.argv[1])))
+from bidloop.events.sealing import Seal
+log = SqlEventLog(open_database(Path(sys.argv[1])), Seal(bytes(32)))
 at = datetime(2026, 1, 1, tzinfo=UTC)
 for chunk in range(100_000):
     log.append([ClickReceived(event_id=f"{chunk}-{i}", at=at, impression_id="i") for i in range(200)])
@@ -111,7 +113,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -
         process.send_signal(signal.SIGKILL)
         acknowledged += [int(line) for line in process.stdout if line.endswith("\n")]
     assert process.returncode == -signal.SIGKILL
-    log = SqlEventLog(open_database(path))
+    log = SqlEventLog(open_database(path), Seal(bytes(32)))
     there = [event.event_id for _, event in log.read(limit=1_000_000)]
     chunks = len(there) // 200
     # Every chunk is whole, in order; at most one was written whose acknowledgement the kill cut off.

@@ -35,7 +35,7 @@ def test_an_empty_home_is_set_up_and_opening_it_again_finds_it_as_it_was(tmp_pat
     loop = open_loop(settings, ManualClock(NOW))
     loop.absorb([a_row("r1")])
     house = open_house(settings)
-    assert house.events.counts() == {"campaign_reported": 1}
+    assert house.log.counts() == {"campaign_reported": 1}
     assert champion(house) is None
     assert loop.predictor.version == POOLED
 

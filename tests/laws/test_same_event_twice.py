@@ -23,9 +23,11 @@ from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
 from bidloop.events.intake import Intake
 from bidloop.events.rejected import Rejected
+from bidloop.events.sealing import Seal
 from bidloop.events.settings import EventSettings
 from bidloop.outcomes.joining import Joiner
 
+SEAL = Seal(bytes(32))
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NAMES = st.sampled_from("abcd")
 TIMES = st.integers(0, 90 * 24).map(lambda hours: START + timedelta(hours=hours))
@@ -45,7 +47,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         clicks=st.integers(0, 9), conversions=st.integers(-1, 9), spend=st.integers(-1, 9).map(Money),
     ),
 )  # fmt: skip
-REJECTED = st.builds(Rejected, source=NAMES, position=st.integers(1, 5), code=NAMES, reason=NAMES, raw=NAMES)
+REJECTED = st.builds(Rejected, source=NAMES, position=st.integers(1, 5), code=NAMES, reason=NAMES, raw=st.binary(max_size=3))
 
 
 @st.composite
@@ -80,24 +82,25 @@ class Room:
     def __init__(self, folder: Path) -> None:
         (folder / "bidloop.db").write_bytes(new_database())
         engine = open_database(folder / "bidloop.db")
-        self.log, self.quarantine = SqlEventLog(engine), SqlQuarantine(engine)
+        self.log, self.quarantine = SqlEventLog(engine, SEAL), SqlQuarantine(engine, SEAL)
         decisions = SqlDecisionLog(engine)
         self.joiner = Joiner(decisions)
         self.history = ParquetHistory(folder / "history", self.log, decisions)
         clock = ManualClock(START + timedelta(days=91))
-        self.intake = Intake(self.log, self.quarantine, clock, EventSettings(chunk=4))
+        self.intake = Intake(self.log, clock, EventSettings(chunk=4))
         self.known: list[Observations] = []
-        self.accepted = 0
+        self.accepted = self.position = 0
 
     def accept(self, items: list[Event | Rejected]) -> None:
-        receipt = self.intake.accept(items, keep_events=True)
-        self.accepted += receipt.accepted
-        self.known.append(self.joiner.join(receipt.events))
+        self.accepted += self.intake.accept(items).accepted
+        page = self.log.read(self.position)
+        self.known.append(self.joiner.join([event for _, event in page]))
+        self.position = page[-1][0] if page else self.position
         self.history.sync()
 
     def state(self) -> dict[str, object]:
         # Rejected rows have no order that would mean anything: their count and content must agree.
-        rows = sorted((row.source, row.position, row.code, row.raw) for row in self.quarantine.list(1_000))
+        rows = sorted((row.source, row.position, row.code, row.raw) for kept in self.quarantine.list(1_000) for row in [kept.row])
         return {"events": [event for _, event in self.log.read()], "quarantine": rows, "accepted": self.accepted}
 
 

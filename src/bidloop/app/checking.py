@@ -27,7 +27,7 @@ def findings(settings: Settings) -> list[Finding]:
     what = "database"
     try:
         house = open_house(settings)
-        counts = house.events.counts()
+        counts = house.log.counts()
         found.append(_counted("events", counts, "Run 'bidloop ingest'."))
         kept = house.quarantine.counts()
         found.append(Finding(what="quarantine", state="fine", detail=_listed(kept) or "empty"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bidloop.app.commands import absorb, events, keys, privacy, quarantine
+from bidloop.app.commands.options import Config, Home, Json, settings_of
 from bidloop.core.errors import BidloopError
 
 if TYPE_CHECKING:
@@ -19,14 +21,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Self-hosted marketing optimization: honest rates, bids under budgets, and a record that explains every bid.",
 )
+for group in (events, quarantine, privacy, keys):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
+app.command()(absorb.absorb)
 replays = typer.Typer(no_args_is_help=True, help="What a policy would have bought on a log.")
 app.add_typer(replays, name="replay")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Home = Annotated[
-    Path | None, typer.Option("--home", help="Folder for database, history, models, reports. [default: .bidloop]")
-]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file. [default: bidloop.toml if there is one]")]
 
 
 @app.command()
@@ -73,30 +72,47 @@ def demo(
 
 @app.command()
 def ingest(
-    path: Annotated[Path, typer.Argument(help="A campaign report (CSV, CSV.gz, Parquet) or a folder of iPinYou logs.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Campaign reports (.csv, .tsv, also .gz; .parquet), files of events (.ndjson, .jsonl, also .gz), folders of "
+            "iPinYou logs, and folders of all these."
+        ),
+    ],
     mapping: Annotated[
         str | None,
         typer.Option(
-            help="Column mapping of a report: 'spec', 'display_campaign_report', or a TOML file. [default: guessed]"
+            help="Column mapping of reports: 'spec', 'display_campaign_report', or a TOML file. [default: guessed]"
         ),
     ] = None,
     year: Annotated[int | None, typer.Option(help="The year, where a report tells month and day only.")] = None,
+    known_at: Annotated[
+        str | None,
+        typer.Option(help="When reports were pulled, such as 2026-03-31 or 2026-03-31T06:00. [default: now]"),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Read also files that were taken in before.")] = False,
     home: Home = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Take a log in. Running it again changes nothing; rows that make no sense are kept aside with their reason."""
-    from bidloop.app.ingesting import ingest_path
-    from bidloop.app.terminal import print_json, print_table
+    """Take files in, each once and on from where it was cut off; a report pulled again restates what it told before.
+
+    Rows that make no sense are kept aside with their reason. The exit code is 1 if a report failed as a whole.
+    """
+    from bidloop.app.ingesting import instant, print_ingestion
+    from bidloop.app.ingesting import ingest as take_in
+    from bidloop.app.terminal import print_json
     from bidloop.app.wiring import open_house
 
-    receipt = ingest_path(open_house(_settings(config, home)), path, mapping=mapping, year=year)
+    settings = settings_of(config, home)
+    pulled = None if known_at is None else instant(known_at, settings.timezone)
+    told = take_in(open_house(settings), paths, mapping=mapping, year=year, known_at=pulled, again=again)
     if as_json:
-        print_json(receipt)
-        return
-    rows = [{"what": "accepted", "events": receipt.accepted}, {"what": "already known", "events": receipt.duplicates}]
-    rows += [{"what": f"kept aside: {code}", "events": n} for code, n in sorted(receipt.rejected.items())]
-    print_table(f"Ingested {path}", rows)
+        print_json(told)
+    else:
+        print_ingestion(told)
+    if told.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -107,7 +123,7 @@ def train(home: Home = None, config: Config = None, as_json: Json = False) -> No
     from bidloop.app.terminal import out, print_json, print_table, progress
     from bidloop.app.wiring import open_loop
 
-    loop = open_loop(_settings(config, home), training=True)
+    loop = open_loop(settings_of(config, home), training=True)
     with progress("Training", 1.0) as bar:
         renewal = loop.renew(lambda doing, share: bar(share, doing))
     if as_json:
@@ -139,7 +155,7 @@ def predict(
     from bidloop.app.terminal import out, print_json, print_table
     from bidloop.app.wiring import open_loop
 
-    settings = _settings(config, home)
+    settings = settings_of(config, home)
     sheet = write_bids(open_loop(settings), settings, cells, output)
     if as_json:
         print_json(sheet)
@@ -197,7 +213,7 @@ def serve(
 ) -> None:
     """Answer the prediction API until Ctrl-C."""
     http = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    _serve(_settings(config, home, http=http))
+    _serve(settings_of(config, home, http=http))
 
 
 @app.command()
@@ -212,7 +228,7 @@ def explain(
     from bidloop.app.terminal import print_json
     from bidloop.app.wiring import open_loop
 
-    told = explanation(open_loop(_settings(config, home)), decision_id)
+    told = explanation(open_loop(settings_of(config, home)), decision_id)
     if as_json:
         print_json(told)
     else:
@@ -227,21 +243,13 @@ def check(home: Home = None, config: Config = None, as_json: Json = False) -> No
     from bidloop.app.checking import findings
     from bidloop.app.terminal import print_json, print_table
 
-    found = findings(_settings(config, home))
+    found = findings(settings_of(config, home))
     if as_json:
         print_json(found)
     else:
         print_table("Check", [{"what": f.what, "state": f.state, "detail": f.detail} for f in found])
     if any(f.state == "wrong" for f in found):
         raise typer.Exit(1)
-
-
-def _settings(config: Path | None, home: Path | None, **overrides: object) -> Settings:
-    from bidloop.app.settings import load_settings
-
-    if home is not None:
-        overrides["home"] = str(home)
-    return load_settings(config, overrides=overrides)
 
 
 def _serve(settings: Settings) -> None:

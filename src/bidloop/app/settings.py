@@ -7,18 +7,19 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.core.errors import ConfigurationError
+from bidloop.events.settings import EventSettings, PrivacySettings, StreamSettings
 from bidloop.outcomes.settings import OutcomeSettings
 from bidloop.prediction.settings import PredictionSettings
 from bidloop.retraining.settings import RenewalSettings
 
 PREFIX = "BIDLOOP_"
-NOT_SETTINGS = frozenset({"BIDLOOP_CONFIG", "BIDLOOP_DATA"})
+NOT_SETTINGS = frozenset({"BIDLOOP_CONFIG", "BIDLOOP_DATA", "BIDLOOP_TEST_POSTGRES_URL", "BIDLOOP_TEST_REDIS_URL"})
 
 
 class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,20 +44,42 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the API listens, and how much it takes.
+    """Where the API listens, whom it answers, and how much it takes.
 
     Parameters
     ----------
     host, port
         Address; the default answers this machine only.
+    keys
+        Whether callers need an API key: ``"required"``, ``"off"``, or ``"auto"``: as soon as one was ever made, or the address
+        is not this machine's own.
     max_body_bytes, max_batch
-        Larger request bodies are refused with 413, longer batches with 422.
+        Larger requests for predictions are refused with 413, longer batches with 422.
+    max_events_bytes, max_events
+        The same for events; the bytes count as they arrive and, where they are compressed, as what they become.
+    events_per_second, events_burst
+        Events that one key (one address, where there are no keys) may send in the long run, and at once; beyond it the
+        answer is 429. A rate of 0 sets no limit.
+    requests_per_second
+        The same for requests of any kind; 0 sets no limit.
+    trusted_proxies
+        Networks such as ``10.0.0.0/8`` whose ``X-Forwarded-For`` is believed.
+    cors_origins
+        Origins such as ``https://shop.example`` whose pages may send events by script.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
+    keys: Literal["auto", "required", "off"] = "auto"
     max_body_bytes: int = 2_000_000
     max_batch: int = 1000
+    max_events_bytes: int = 8_000_000
+    max_events: int = 10_000
+    events_per_second: float = 0.0
+    events_burst: int = 10_000
+    requests_per_second: float = 0.0
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,11 +93,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         The account's timezone (IANA name): hours of day and budget days are counted in it.
     currency
         The account's currency (ISO 4217).
+    database
+        ``postgresql://user@host/name``; empty keeps events, quarantine and decisions in a SQLite file in the home folder.
     """
 
     home: str = ".bidloop"
     timezone: str = "UTC"
     currency: str = "USD"
+    database: str = ""
+    events: EventSettings = EventSettings()
+    stream: StreamSettings = StreamSettings()
+    privacy: PrivacySettings = PrivacySettings()
     features: FeatureSettings = FeatureSettings()
     bidding: BiddingSettings = BiddingSettings()
     outcomes: OutcomeSettings = OutcomeSettings()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from bidloop.adapters.ipinyou.reader import ATTRIBUTES
 from bidloop.adapters.ipinyou.view import ipinyou_view
 from bidloop.adapters.parquet.history import ParquetHistory
+from bidloop.adapters.sql.api_keys import SqlApiKeys
 from bidloop.adapters.sql.database import open_database
 from bidloop.adapters.sql.decision_log import SqlDecisionLog
 from bidloop.adapters.sql.event_log import SqlEventLog
@@ -25,8 +27,13 @@ from bidloop.bidding.traffic import TrafficShape
 from bidloop.core.clock import Clock, SystemClock
 from bidloop.core.errors import ConfigurationError
 from bidloop.core.outcome import Observations
-from bidloop.events.intake import Intake
-from bidloop.events.settings import EventSettings
+from bidloop.events.intake import Door, Intake
+from bidloop.events.ports import EventLog
+from bidloop.events.privacy import Privacy, load_key
+from bidloop.events.publisher import Publisher
+from bidloop.events.reception import Reception
+from bidloop.events.sealing import Seal
+from bidloop.events.settings import StreamSettings
 from bidloop.features.online import InProcessStore
 from bidloop.features.view import FeatureView
 from bidloop.features.views import campaign_view, display_view
@@ -36,26 +43,47 @@ from bidloop.prediction.bundle import Bundle, load_bundle
 from bidloop.prediction.predictor import Predictor
 from bidloop.retraining.shelf import Shelf
 
+if TYPE_CHECKING:
+    from bidloop.adapters.redis.event_stream import RedisEventStream
+
 VIEWS = ("auto", "campaign", "display", "ipinyou")
 
 
 @dataclass(frozen=True)
 class House:
-    """What stands in one home folder: the database, the history, the models."""
+    """What one account has: its database, its history, its models, and the doors to them.
+
+    Parameters
+    ----------
+    log, quarantine, decisions, keys
+        In the database.
+    stream
+        Where events wait for `bidloop absorb`; `None` where they go straight to the log.
+    intake, door, reception
+        The way into the log; the way in for events from outside, which is the intake or the stream; and what reads them.
+    privacy, seal
+        What takes people out of events, and what seals bytes that may name them.
+    """
 
     home: Path
     settings: Settings
     clock: Clock
-    events: SqlEventLog
+    log: SqlEventLog
     quarantine: SqlQuarantine
     decisions: SqlDecisionLog
+    keys: SqlApiKeys
+    stream: RedisEventStream | None
     history: ParquetHistory
     intake: Intake
+    door: Door
+    reception: Reception
+    privacy: Privacy
+    seal: Seal
     shelf: Shelf
 
 
 def open_house(settings: Settings, clock: Clock | None = None) -> House:
-    """Open the home folder; an empty one is set up, an older database is migrated."""
+    """Open what the settings name; an empty home folder or database is set up, an older one is migrated."""
     home = Path(settings.home)
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -66,20 +94,39 @@ def open_house(settings: Settings, clock: Clock | None = None) -> House:
             remedy="Set --home.",
         ) from error
     clock = clock or SystemClock()
-    engine = open_database(home / "bidloop.db")
-    events, quarantine, decisions = SqlEventLog(engine), SqlQuarantine(engine), SqlDecisionLog(engine)
+    engine = open_database(settings.database or home / "bidloop.db")
+    key = load_key(Path(settings.privacy.key_file) if settings.privacy.key_file else home / "privacy.key")
+    seal, privacy = Seal(key), Privacy(key, settings.privacy)
+    # An amount in another currency would stand in the log for good, and no budget could be kept from then on.
+    sensible = msgspec.structs.replace(settings.events, currency=settings.currency)
+    log, decisions = SqlEventLog(engine, seal), SqlDecisionLog(engine)
+    stream = _open_stream(settings.stream)
+    intake = Intake(log, clock, sensible)
     return House(
         home=home,
         settings=settings,
         clock=clock,
-        events=events,
-        quarantine=quarantine,
+        log=log,
+        quarantine=SqlQuarantine(engine, seal),
         decisions=decisions,
-        history=ParquetHistory(home / "history", events, decisions, settings.outcomes),
-        # An amount in another currency would stand in the log for good, and no budget could be kept from then on.
-        intake=Intake(events, quarantine, clock, EventSettings(currency=settings.currency)),
+        keys=SqlApiKeys(engine),
+        stream=stream,
+        history=ParquetHistory(home / "history", log, decisions, settings.outcomes),
+        intake=intake,
+        door=intake if stream is None else Publisher(stream, seal, clock),
+        reception=Reception(privacy, clock, sensible),
+        privacy=privacy,
+        seal=seal,
         shelf=Shelf(home / "models"),
     )
+
+
+def _open_stream(settings: StreamSettings) -> RedisEventStream | None:
+    if not settings.url:
+        return None
+    from bidloop.adapters.redis.event_stream import RedisEventStream
+
+    return RedisEventStream.open(settings)
 
 
 def open_loop(
@@ -108,7 +155,7 @@ def open_loop(
     view = view_of(house) if bundle is None or training else msgspec.convert(bundle.view, FeatureView)
     bidding = msgspec.structs.replace(settings.bidding, timezone=settings.timezone, currency=settings.currency)
     joiner = Joiner(house.decisions, settings.outcomes)
-    known = _joined(house, joiner)
+    known, position = _joined(house.log, joiner)
     traffic = TrafficShape.learn(known.at, known.impressions, timezone=settings.timezone)
     loop = Loop(
         clock=house.clock,
@@ -118,6 +165,7 @@ def open_loop(
         bidder=Bidder(bidding),
         pacer=Pacer(bidding, traffic),
         intake=house.intake,
+        log=house.log,
         joiner=joiner,
         history=house.history,
         decisions=house.decisions,
@@ -126,7 +174,7 @@ def open_loop(
         renewal=settings.renewal,
         ids=ids,
     )
-    loop.rebuild(known)
+    loop.rebuild(known, position)
     return loop
 
 
@@ -153,13 +201,13 @@ def view_of(house: House) -> FeatureView:
     return display_view(attributes, measures, settings.timezone, cell=wanted.cell or attributes[:1])
 
 
-def _joined(house: House, joiner: Joiner) -> Observations:
-    """All that the log tells, in its order."""
+def _joined(log: EventLog, joiner: Joiner) -> tuple[Observations, int]:
+    """All that the log tells, in its order, and up to where."""
     position, pages = 0, [joiner.join(())]
-    while page := house.events.read(position):
+    while page := log.read(position):
         pages.append(joiner.join([event for _, event in page]))
         position = page[-1][0]
-    return Observations(
+    known = Observations(
         at=np.concatenate([page.at for page in pages]),
         opportunities=[opportunity for page in pages for opportunity in page.opportunities],
         impressions=np.concatenate([page.impressions for page in pages]),
@@ -168,6 +216,7 @@ def _joined(house: House, joiner: Joiner) -> Observations:
         value=np.concatenate([page.value for page in pages]),
         cost=np.concatenate([page.cost for page in pages]),
     )
+    return known, position
 
 
 def _remember(bidding: BiddingSettings, folder: Path) -> Path:

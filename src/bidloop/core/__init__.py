@@ -3,7 +3,8 @@
 | word | file |
 |---|---|
 | Opportunity, Auction, Charge, History | `opportunity` |
-| Event: ImpressionServed, BidLost, ClickReceived, ConversionReported, CampaignReported | `event` |
+| Event, and what every event has in common | `event`, `happening` |
+| what happened to ads, what users did, what happened in the market around | `advertising`, `behaviour`, `market` |
 | Outcomes, Observations, BidOutcomes | `outcome` |
 | FeatureVector, FeatureTable | `feature_table` |
 | Examples | `examples` |

@@ -8,7 +8,8 @@
     ├── ConfigurationError      settings, feature views or wiring contradict each other
     ├── NotFound                a decision, model or file that was named does not exist
     ├── InsufficientData        too little data to fit or to judge; says how much is missing
-    └── CorruptArtifact         a stored file fails its checksum or cannot be read
+    ├── CorruptArtifact         a stored file fails its checksum or cannot be read
+    └── Unavailable             a server that is needed does not answer; nothing was lost, try again
 
 A message says what was found, what would have been right and what to do. The same three are kept as attributes, so that
 a program can use them without parsing the sentence. Nothing here knows about HTTP.
@@ -78,3 +79,7 @@ class InsufficientData(BidloopError):
 
 class CorruptArtifact(BidloopError):
     """A stored file fails its checksum or cannot be read."""
+
+
+class Unavailable(BidloopError):
+    """A server that is needed does not answer. Nothing was lost or half-written: the same again later is right."""

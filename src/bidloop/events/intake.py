@@ -1,4 +1,4 @@
-"""The door through which every event enters."""
+"""The door through which every event enters the log."""
 
 from __future__ import annotations
 
@@ -6,18 +6,50 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
 from bidloop.core.clock import Clock
 from bidloop.core.errors import RejectedRow
 from bidloop.core.event import Event
-from bidloop.events.ports import EventLog, Quarantine
-from bidloop.events.rejected import Rejected
+from bidloop.events.packing import Item
+from bidloop.events.ports import EventLog, Offset
+from bidloop.events.rejected import Rejected, changed_event, rejected_event
 from bidloop.events.settings import EventSettings
 from bidloop.events.validation import check
 
 _DEFAULT = EventSettings()
+
+Status: TypeAlias = Literal["accepted", "duplicate", "rejected"]
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What became of one item.
+
+    Parameters
+    ----------
+    status
+        ``accepted``: it is kept, and has its effect once. ``duplicate``: it was kept before. ``rejected``: it is in the
+        quarantine.
+    code, reason
+        Why it was rejected.
+    """
+
+    status: Status
+    code: str = ""
+    reason: str = ""
+
+
+ACCEPTED, DUPLICATE = Verdict("accepted"), Verdict("duplicate")
+
+
+class Door(Protocol):
+    """Where items go in: straight into the log (`Intake`), or into a stream (`bidloop.events.publisher`)."""
+
+    def take(self, items: Sequence[Item]) -> list[Verdict]:
+        """Take items in, all or none, durably before it returns; says of each what became of it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,110 +64,106 @@ class Receipt:
         Events that were in the log already.
     rejected
         How many rows were kept aside, by code.
-    events
-        The new events in the order of the log, if they were asked for.
     """
 
     accepted: int = 0
     duplicates: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, verdicts: Iterable[Verdict]) -> Receipt:
+        """The count of some verdicts."""
+        statuses: Counter[str] = Counter()
+        rejected: Counter[str] = Counter()
+        for verdict in verdicts:
+            statuses[verdict.status] += 1
+            if verdict.code:
+                rejected[verdict.code] += 1
+        return cls(statuses["accepted"], statuses["duplicate"], dict(rejected))
+
+    def __add__(self, other: Receipt) -> Receipt:
+        return Receipt(
+            self.accepted + other.accepted,
+            self.duplicates + other.duplicates,
+            dict(Counter(self.rejected) + Counter(other.rejected)),
+        )
 
 
 class Intake:
-    """Takes events in: checks each, writes what is new, keeps aside what makes no sense.
+    """Takes events into the log: checks each, writes what is new, keeps aside what makes no sense.
 
     The same delivery twice changes nothing, so a run that was cut off is simply run again.
 
     Parameters
     ----------
-    log, quarantine
-        Where events and rejected rows go.
+    log
+        Where events are kept, and beside them what was rejected.
     clock
-        Tells what is the future.
+        Tells the present, that no event may be ahead of.
     settings
         What counts as sensible.
     """
 
-    def __init__(self, log: EventLog, quarantine: Quarantine, clock: Clock, settings: EventSettings = _DEFAULT) -> None:
+    def __init__(self, log: EventLog, clock: Clock, settings: EventSettings = _DEFAULT) -> None:
         self._log = log
-        self._quarantine = quarantine
         self._clock = clock
         self._settings = settings
 
-    def accept(
-        self,
-        items: Iterable[Event | Rejected],
-        on_progress: Callable[[int], None] | None = None,
-        *,
-        keep_events: bool = False,
-    ) -> Receipt:
-        """Take in events and the rows that a reader could not make sense of.
+    def take(self, items: Sequence[Item], *, offset: Offset | None = None) -> list[Verdict]:
+        """Take items in, in one transaction that is on the disk when this returns; says of each what became of it.
 
         Parameters
         ----------
         items
-            Events and rejected rows, in any number; they are taken in chunks, each in one transaction.
+            Events, and rows that a reader could not make sense of.
+        offset
+            How far their source has been taken in with them; written in the same transaction.
+        """
+        now = self._clock.now()
+        verdicts: list[Verdict] = [ACCEPTED] * len(items)
+        good: list[Event] = []
+        places: list[int] = []
+        bad: list[Rejected] = []
+        for place, item in enumerate(items):
+            rejected = item if isinstance(item, Rejected) else self._rejected(item)
+            if rejected is None:
+                good.append(item)  # type: ignore[arg-type]
+                places.append(place)
+            else:
+                bad.append(rejected if rejected.at else msgspec.structs.replace(rejected, at=now))
+                verdicts[place] = Verdict("rejected", rejected.code, rejected.reason)
+        if good or bad or offset is not None:
+            appended = self._log.append(good, rejected=bad, offset=offset)
+            for place, new in zip(places, appended.new, strict=True):
+                if not new:
+                    verdicts[place] = DUPLICATE
+            for i in appended.changed:
+                changed = changed_event(good[i])
+                verdicts[places[i]] = Verdict("rejected", changed.code, changed.reason)
+        return verdicts
+
+    def accept(self, items: Iterable[Item], on_progress: Callable[[int], None] | None = None) -> Receipt:
+        """Take in items of any number, in chunks, each in one transaction.
+
+        Parameters
+        ----------
+        items
+            Events, and rows that a reader could not make sense of.
         on_progress
             Told the number of items done so far, after every chunk.
-        keep_events
-            Whether the receipt shall hold the new events; leave it off for a large import.
         """
-        accepted = duplicates = done = 0
-        rejected: Counter[str] = Counter()
-        events: list[Event] = []
+        receipt, done = Receipt(), 0
         stream = iter(items)
         while chunk := list(islice(stream, self._settings.chunk)):
-            good, bad = self._sort(chunk)
-            appended = self._log.append(good)
-            bad.extend(self._changed(good[i]) for i in appended.changed)
-            if bad:
-                now = self._clock.now()
-                self._quarantine.keep([row if row.at else msgspec.structs.replace(row, at=now) for row in bad])
-            accepted += appended.accepted
-            duplicates += appended.duplicates
-            rejected.update(row.code for row in bad)
-            if keep_events:
-                events.extend(event for event, new in zip(good, appended.new, strict=True) if new)
+            receipt += Receipt.of(self.take(chunk))
             done += len(chunk)
             if on_progress is not None:
                 on_progress(done)
-        return Receipt(accepted, duplicates, dict(rejected), events)
+        return receipt
 
-    def _sort(self, chunk: Sequence[Event | Rejected]) -> tuple[list[Event], list[Rejected]]:
-        now = self._clock.now()
-        good: list[Event] = []
-        bad: list[Rejected] = []
-        for item in chunk:
-            if isinstance(item, Rejected):
-                bad.append(item)
-                continue
-            try:
-                check(item, now, self._settings)
-            except RejectedRow as error:
-                bad.append(_rejected(error, item))
-            else:
-                good.append(item)
-        return good, bad
-
-    @staticmethod
-    def _changed(event: Event) -> Rejected:
-        error = RejectedRow(
-            "changed_event",
-            f"event {event.event_id!r} again, with another content",
-            path="event_id",
-            expected="the content that was told first, or a new id",
-        )
-        return _rejected(error, event)
-
-
-def _rejected(error: RejectedRow, event: Event) -> Rejected:
-    return Rejected.of(error, source="event", position=0, raw=_readable(event))
-
-
-def _readable(event: Event) -> str:
-    """The event as JSON; as text where JSON has no word for it (a date without a zone is fine, a broken one is not)."""
-    try:
-        return msgspec.json.encode(event).decode()
-    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError):
-        return repr(event)
+    def _rejected(self, event: Event) -> Rejected | None:
+        try:
+            check(event, self._clock.now(), self._settings)
+        except RejectedRow as error:
+            return rejected_event(error, event)
+        return None

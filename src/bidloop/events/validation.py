@@ -6,13 +6,30 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from bidloop.core.errors import RejectedRow
-from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
+from bidloop.core.event import (
+    AdEvent,
+    BidLost,
+    BidPlaced,
+    BidWon,
+    CampaignReported,
+    ClickReceived,
+    ConversionReported,
+    ConversionRestated,
+    ConversionRetracted,
+    DeviceLinked,
+    Event,
+    ImpressionServed,
+    IndicatorPublished,
+    SeasonMarked,
+    SessionEnded,
+)
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.events.settings import EventSettings
 
 CODES = {
     "empty_id": "an id that should name something is empty",
+    "unreadable_id": "an id holds a control character",
     "unknown_date": "the date cannot be read, has no time zone, or lies before any plausible one",
     "future_date": "the event lies in the future",
     "not_finite": "a number is NaN or infinite",
@@ -20,6 +37,7 @@ CODES = {
     "negative_spend": "a cost or price is below zero",
     "clicks_exceed_impressions": "more clicks than impressions",
     "weight_not_positive": "a sampling weight that is zero or less",
+    "season_ends_early": "a season that ends before it starts",
     "wrong_currency": "an amount in another currency than the rest",
     "changed_event": "an id that is in the log already, with another content",
 }
@@ -55,27 +73,78 @@ def check(event: Event, now: datetime | None, settings: EventSettings = _DEFAULT
     """
     _id(event.event_id, "event_id")
     _date(event.at, "at", now, settings)
-    if isinstance(event, CampaignReported):
-        _report(event, settings)
-        return
-    _id(event.impression_id, "impression_id")
+    match event:
+        case CampaignReported():
+            _report(event, now, settings)
+        case (
+            BidPlaced()
+            | BidWon()
+            | BidLost()
+            | ImpressionServed()
+            | ClickReceived()
+            | ConversionReported()
+            | ConversionRestated()
+            | ConversionRetracted()
+        ):
+            _id(event.impression_id, "impression_id")
+            _ad_event(event, settings)
+        case DeviceLinked():
+            _id(event.user_id, "user_id")
+            _id(event.device_id, "device_id")
+        case SessionEnded():
+            if event.duration_seconds is not None:
+                _finite(event.duration_seconds, "duration_seconds")
+        case IndicatorPublished():
+            _id(event.series, "series")
+            _finite(event.value, "value")
+        case SeasonMarked():
+            _season(event, settings)
+        case _:
+            pass
+
+
+def _ad_event(event: AdEvent, settings: EventSettings) -> None:
     match event:
         case ImpressionServed():
-            _weight(event.weight)
+            if event.weight != 1.0:
+                _weight(event.weight)
             _price(event.price, "price", _currency_of(event.opportunity, settings))
-        case BidLost():
-            currency = _currency_of(event.opportunity, settings)
-            _price(event.bid, "bid", currency)
-            _price(event.market_price, "market_price", currency)
         case ClickReceived():
             _price(event.price, "price", settings.currency)
         case ConversionReported():
             # A refund is a negative value, and sensible.
             _currency(event.value, "value", settings.currency)
+        case ConversionRestated():
+            _id(event.order_id, "order_id")
+            _currency(event.value, "value", settings.currency)
+        case ConversionRetracted():
+            _id(event.order_id, "order_id")
+        case BidPlaced() | BidWon() | BidLost():
+            currency = _currency_of(event.opportunity, settings)
+            _price(event.bid, "bid", currency)
+            if isinstance(event, BidWon):
+                _price(event.price, "price", currency)
+            elif isinstance(event, BidLost):
+                _price(event.market_price, "market_price", currency)
 
 
-def _report(event: CampaignReported, settings: EventSettings) -> None:
+def _season(event: SeasonMarked, settings: EventSettings) -> None:
+    _id(event.name, "name")
+    _date(event.starts, "starts", None, settings)
+    _date(event.ends, "ends", None, settings)
+    if event.ends <= event.starts:
+        raise RejectedRow(
+            "season_ends_early",
+            f"a season from {event.starts.isoformat()} to {event.ends.isoformat()}",
+            path="ends",
+            expected="an end after the start",
+        )
+
+
+def _report(event: CampaignReported, now: datetime | None, settings: EventSettings) -> None:
     _opportunity(event.opportunity, settings)
+    if event.known_at is not None:
+        _date(event.known_at, "known_at", now, settings)
     for name in ("impressions", "clicks", "conversions"):
         count = getattr(event, name)
         if count < 0:
@@ -89,16 +158,27 @@ def _report(event: CampaignReported, settings: EventSettings) -> None:
             remedy="Compare the row with the platform's own report.",
         )
     _price(event.spend, "spend", event.opportunity.currency)
+    _price(event.budget, "budget", event.opportunity.currency)
     _currency(event.value, "value", event.opportunity.currency)
+    for name in ("quality_score", "average_position"):
+        if (figure := getattr(event, name)) is not None:
+            _finite(figure, name)
 
 
 def _id(value: str, path: str) -> None:
+    # Every id of a well-behaved sender ends here: two looks in C, no loop.
+    if value.isprintable() and value and not value.isspace():
+        return
     if not value.strip():
         raise RejectedRow("empty_id", f"an empty {path}", path=path, expected="an id")
+    if any(character < " " or character == "\x7f" for character in value):
+        raise RejectedRow(
+            "unreadable_id", f"a control character in {path}", path=path, expected="an id of printable characters"
+        )
 
 
 def _date(at: datetime, path: str, now: datetime | None, settings: EventSettings) -> None:
-    if at.tzinfo is None or at.utcoffset() is None:
+    if at.tzinfo is not UTC and (at.tzinfo is None or at.utcoffset() is None):
         raise RejectedRow(
             "unknown_date",
             f"date {at.isoformat()} without a time zone",
@@ -106,14 +186,14 @@ def _date(at: datetime, path: str, now: datetime | None, settings: EventSettings
             expected=f"a time with a zone, such as {at.isoformat()}Z",
         )
     try:
-        utc = at.astimezone(UTC)
+        utc = at if at.tzinfo is UTC else at.astimezone(UTC)
     except OverflowError as error:
         raise RejectedRow("unknown_date", f"date {at.isoformat()}", path=path, expected="a date of our time") from error
     if utc.year < settings.earliest_year:
         raise RejectedRow(
             "unknown_date", f"date {at.isoformat()}", path=path, expected=f"a date from {settings.earliest_year} on"
         )
-    if now is not None and utc - now > timedelta(hours=settings.future_tolerance_hours):
+    if now is not None and utc > now and utc - now > timedelta(hours=settings.future_tolerance_hours):
         raise RejectedRow(
             "future_date",
             f"date {at.isoformat()}, while it is {now.isoformat(timespec='seconds')}",

@@ -1,67 +1,48 @@
-"""Opens the database: sets it up the first time, and brings an older one up to date."""
+"""Opens a database: sets it up the first time, and brings an older one up to date."""
 
 from __future__ import annotations
 
-import sqlite3
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import Connection, Engine, Table, inspect, text
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from bidloop.adapters.sql import postgresql, sqlite
 from bidloop.adapters.sql.tables import REVISION
-from bidloop.core.errors import ConfigurationError, CorruptArtifact
-
-BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for another one. SQLite lets one write at a time; an import holds the lock for a chunk."""
+from bidloop.core.errors import ConfigurationError, Unavailable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def open_database(path: Path) -> Engine:
-    """The database in a file, ready for use; the file and its folder are made when they are not there.
+def open_database(place: Path | str) -> Engine:
+    """A database, ready for use.
 
-    Several processes may open the same new file at once: one migrates, the others wait.
-
-    The file is in WAL mode, so that readers do not wait for the writer. Each commit is forced to the disk
-    (``synchronous=FULL``): in WAL mode the milder ``NORMAL`` would keep the file whole through a power cut, but may
-    lose the last commits, and an event or a decision that was acknowledged must not be lost. Writers write in chunks,
-    so that one commit is paid for many rows.
+    Several processes may open the same new one at once: one migrates, the others wait.
 
     Parameters
     ----------
-    path
-        The file.
+    place
+        A file for SQLite, which is made with its folder when it is not there; or ``postgresql://user@host/name``.
 
     Raises
     ------
     ConfigurationError
-        When the file was written by a newer version, or cannot be opened.
+        When the database was written by a newer version, or cannot be opened.
     CorruptArtifact
         When the file is no SQLite database.
+    Unavailable
+        When the server does not answer.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
+    engine = sqlite.connect(place) if isinstance(place, Path) else postgresql.connect(place)
     try:
-        _write_ahead(engine)
-        _migrate(engine)
-    except (sqlite3.OperationalError, OperationalError) as error:
-        engine.dispose()
-        raise ConfigurationError(
-            f"database {str(path)!r}: {getattr(error, 'orig', error)}",
-            expected="a file that can be written, in a folder on a local disk",
-            remedy="Check the path and its permissions.",
-        ) from error
-    except (sqlite3.DatabaseError, DatabaseError) as error:
-        engine.dispose()
-        raise CorruptArtifact(
-            f"database {str(path)!r}: {getattr(error, 'orig', error)}",
-            expected="a SQLite database",
-            remedy="Move the file away, or restore it from a backup.",
-        ) from error
+        with sqlite.explained(place) if isinstance(place, Path) else postgresql.explained(place):
+            if isinstance(place, Path):
+                sqlite.write_ahead(engine)
+            _migrate(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -69,46 +50,46 @@ def open_database(path: Path) -> Engine:
 
 
 def writing(engine: Engine) -> Engine:
-    """The same engine, whose transactions take the write lock when they begin.
+    """The same engine, whose transactions are begun to write.
 
-    A transaction that reads first and writes then could find that another one wrote between, and SQLite refuses it at
-    once, without waiting. Taking the lock at the beginning makes it wait instead.
+    A transaction of SQLite that reads first and writes then could find that another one wrote between, and SQLite refuses it
+    at once, without waiting. Taking the lock at the beginning makes it wait instead. PostgreSQL locks rows by itself.
     """
     return engine.execution_options(immediate=True)
 
 
-def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-    # The driver's own transaction control opens transactions late and closes them before DDL; we do it ourselves.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+def insert_new(connection: Connection, table: Table) -> sqlite_dialect.Insert | postgresql_dialect.Insert:
+    """An insert that may say what happens where the row is there already."""
+    if connection.dialect.name == "postgresql":
+        return postgresql_dialect.insert(table)
+    return sqlite_dialect.insert(table)
 
 
-def _begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+@contextmanager
+def answering(engine: Engine) -> Iterator[None]:
+    """Says of a server that does not answer that it does not.
 
-
-def _write_ahead(engine: Engine) -> None:
-    """Switch the file to WAL mode, which it keeps.
-
-    Needed outside a transaction and alone on the file; SQLite does not always wait for that by itself, so we do.
+    Raises
+    ------
+    Unavailable
+        When the connection is refused or lost, the server shuts down, or the file stays locked or its disk is full.
     """
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        raw = engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            locked = error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-            if not locked or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        finally:
-            raw.close()
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable(
+            f"database {engine.url.render_as_string(hide_password=True)}: {_first_line(error)}",
+            expected="a database that answers",
+            remedy="Nothing was half-written; the same again is right once it answers.",
+        ) from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise Unavailable(f"the connection to the database was lost: {_first_line(error)}") from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]
 
 
 def _revision(connection: Connection) -> str | None:
@@ -128,8 +109,10 @@ def _migrate(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    # One transaction under the write lock: who comes second waits, and then finds nothing left to do.
+    # One transaction under a lock: who comes second waits, and then finds nothing left to do.
     with writing(engine).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            postgresql.lock_migrations(connection)
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select, update
 
-from bidloop.adapters.sql.database import writing
+from bidloop.adapters.sql.database import answering, writing
 from bidloop.adapters.sql.tables import decisions
 from bidloop.core.decision import Decision
 from bidloop.core.errors import InvalidInput, NotFound
@@ -58,7 +58,7 @@ class SqlDecisionLog:
                 raise _taken(decision.decision_id)
         if not rows:
             return
-        with self._writing.begin() as connection:
+        with answering(self._engine), self._writing.begin() as connection:
             for decision_id, payload in _payloads(connection, list(rows)):
                 # Compared as read, so that a field which a later version adds does not make an old record differ.
                 if _decode.decode(payload) != _decode.decode(str(rows.pop(decision_id)["payload"])):
@@ -68,7 +68,7 @@ class SqlDecisionLog:
 
     def get(self, decision_id: str) -> Decision:
         """One decision as it was recorded, to the last bit."""
-        with self._engine.connect() as connection:
+        with answering(self._engine), self._engine.connect() as connection:
             for _, payload in _payloads(connection, [decision_id]):
                 return _decode.decode(payload)
         raise NotFound(
@@ -80,21 +80,46 @@ class SqlDecisionLog:
     def recent(self, limit: int) -> list[Decision]:
         """The latest decisions, newest first."""
         order = (decisions.c.at_us.desc(), decisions.c.position.desc())
-        with self._engine.connect() as connection:
+        with answering(self._engine), self._engine.connect() as connection:
             payloads = connection.scalars(select(decisions.c.payload).order_by(*order).limit(limit)).all()
         return [_decode.decode(payload) for payload in payloads]
 
     def opportunities(self, ids: Sequence[str]) -> dict[str, Opportunity]:
         """What the decisions of these ids were about; unknown ids are left out."""
-        with self._engine.connect() as connection:
+        with answering(self._engine), self._engine.connect() as connection:
             found = _payloads(connection, ids)
         return {decision_id: _about.decode(payload).opportunity for decision_id, payload in found}
 
     def bids(self, ids: Sequence[str]) -> dict[str, Money]:
         """What was bid in the decisions of these ids; unknown ids are left out."""
-        with self._engine.connect() as connection:
+        with answering(self._engine), self._engine.connect() as connection:
             found = _payloads(connection, ids)
         return {decision_id: _sent.decode(payload).bid for decision_id, payload in found}
+
+    def of_user(self, user_id: str) -> list[Decision]:
+        """The decisions for a person, by pseudonym, in the order in which they were made."""
+        with answering(self._engine), self._engine.connect() as connection:
+            return [decision for _, decision in _of_user(connection, user_id)]
+
+    def erase(self, user_id: str) -> int:
+        """Leave a person out of the decisions that were made for them; says how many."""
+        with answering(self._engine), self._writing.begin() as connection:
+            found = _of_user(connection, user_id)
+            for position, decision in found:
+                about = msgspec.structs.replace(decision.opportunity, user_id="")
+                payload = _encode(msgspec.structs.replace(decision, opportunity=about)).decode()
+                connection.execute(update(decisions).where(decisions.c.position == position).values(payload=payload))
+        return len(found)
+
+
+def _of_user(connection: Connection, user_id: str) -> list[tuple[int, Decision]]:
+    """Positions and decisions of a person: few ask, so the whole table is looked through in place of an index for all."""
+    query = select(decisions.c.position, decisions.c.payload).where(
+        decisions.c.payload.contains(user_id, autoescape=True)
+    )
+    found = connection.execute(query.order_by(decisions.c.position))
+    decoded = [(position, _decode.decode(payload)) for position, payload in found]
+    return [(position, decision) for position, decision in decoded if decision.opportunity.user_id == user_id]
 
 
 def _payloads(connection: Connection, ids: Sequence[str]) -> list[tuple[str, str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that these tables correspond to."""
 
 metadata = MetaData(
@@ -21,22 +21,62 @@ _Position = BigInteger().with_variant(Integer(), "sqlite")
 events = Table(
     "events",
     metadata,
-    Column("position", _Position, primary_key=True, autoincrement=True),
-    Column("event_id", Text, nullable=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False, doc="Order of writing; never used again."),
+    Column("day", Integer, primary_key=True, autoincrement=False, doc="Day of writing, since 1970, UTC."),
     Column("type", Text, nullable=False),
-    Column("at_us", BigInteger, nullable=False, doc="Microseconds since 1970, UTC."),
+    Column("at_us", BigInteger, nullable=False, doc="When it happened: microseconds since 1970, UTC."),
+    Column("person", Text, doc="Pseudonym of who it tells of, where it tells of somebody."),
     Column("payload", Text, nullable=False, doc="The event as JSON."),
-    UniqueConstraint("event_id"),
+    postgresql_partition_by="RANGE (day)",
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_events_person",
+    events.c.person,
+    postgresql_where=events.c.person.isnot(None),
+    sqlite_where=events.c.person.isnot(None),
+)
+
+event_keys = Table(
+    "event_keys",
+    metadata,
+    Column("key", LargeBinary, primary_key=True, doc="Hash of an event id that was told; kept for ever."),
+    Column("digest", BigInteger, nullable=False, doc="Hash of the content that was told first."),
+    sqlite_with_rowid=False,
+)
+
+log_head = Table(
+    "log_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, doc="Always 1. Who locks this row may write events."),
+    Column("position", BigInteger, nullable=False, doc="The position that was given out last."),
+)
+
+offsets = Table(
+    "offsets",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("position", Text, nullable=False, doc="How far the source has been taken in, in its own terms."),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("person", Text, primary_key=True, doc="Pseudonym of somebody who is to be forgotten."),
+    Column("at_us", BigInteger, nullable=False, doc="Everything of before this instant is."),
 )
 
 quarantine = Table(
     "quarantine",
     metadata,
     Column("position", _Position, primary_key=True, autoincrement=True),
-    Column("digest", Text, nullable=False, doc="Hash of source, line, code and row: the same row is kept once."),
+    Column("name", Text, nullable=False, doc="Keyed hash of source, line, code and row: the same row is kept once."),
     Column("code", Text, nullable=False),
-    Column("payload", Text, nullable=False, doc="The rejected row as JSON."),
-    UniqueConstraint("digest"),
+    Column("state", Text, nullable=False, doc="waiting, or replayed."),
+    Column("payload", Text, nullable=False, doc="The rejected row as JSON, without its bytes."),
+    Column("raw", LargeBinary, nullable=False, doc="The row's bytes."),
+    Column("sealed", Boolean, nullable=False, doc="Whether the bytes are sealed; those of version 0001 are not."),
+    UniqueConstraint("name"),
     Index(None, "code"),
 )
 
@@ -49,4 +89,15 @@ decisions = Table(
     Column("payload", Text, nullable=False, doc="The decision as JSON."),
     UniqueConstraint("decision_id"),
     Index(None, "at_us"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("digest", Text, nullable=False, doc="SHA-256 of the secret, which itself is kept nowhere."),
+    Column("created_us", BigInteger, nullable=False),
+    Column("revoked_us", BigInteger),
 )
