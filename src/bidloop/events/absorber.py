@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +18,7 @@ from bidloop.core.errors import RejectedRow, Unavailable
 from bidloop.core.event import Event
 from bidloop.events.intake import Receipt
 from bidloop.events.packing import unpack
+from bidloop.events.patience import Patience
 from bidloop.events.ports import Delivery, EventLog, EventStream, Offset
 from bidloop.events.rejected import Rejected, rejected_event
 from bidloop.events.sealing import Seal
@@ -34,11 +33,8 @@ MOST_ENTRIES = 100
 
 _WAIT_S = 1.0
 _TRIM_S = 10.0
-_SHORTEST_S, _LONGEST_S = 0.1, 5.0
 _EVENTS, _STREAM = EventSettings(), StreamSettings()
 _log = logging.getLogger("bidloop.absorb")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ class Absorber:
         until_empty
             Whether to end by itself when no consumer has anything left to do.
         """
-        stream, log = _Patience("The stream", stop), _Patience("The event log", stop)
+        stream, log = Patience("The stream", stop), Patience("The event log", stop)
         # Patience ends by Unavailable when it is told to stop: then the stream still has all that is not stored.
         with suppress(Unavailable), ThreadPoolExecutor(1, thread_name_prefix="absorb") as reader:
             self._look_for_loss(stream, log)
@@ -165,7 +161,7 @@ class Absorber:
         self._trim(at_once=True)
         return self._absorbed
 
-    def _look_for_loss(self, stream: _Patience, log: _Patience) -> None:
+    def _look_for_loss(self, stream: Patience, log: Patience) -> None:
         """Say so when the log has come further than the stream, which must have lost what it had acknowledged."""
         self._position = log.ask(lambda: self._log.offset(self._source)) or ""
         latest = stream.ask(self._stream.latest)
@@ -224,7 +220,7 @@ class Absorber:
                 batch.events += events
                 batch.rejected += rejected
 
-    def _store(self, batch: _Batch, stream: _Patience, log: _Patience) -> None:
+    def _store(self, batch: _Batch, stream: Patience, log: Patience) -> None:
         """Write a batch, and be done with its entries; where that fails, entry by entry."""
         for delivery, error in batch.failed:
             self._give_up(delivery, error, stream, log)
@@ -249,10 +245,11 @@ class Absorber:
         rejected = Counter(row.code for row in batch.rejected)
         if appended.changed:
             rejected["changed_event"] += len(appended.changed)
+        self._absorbed += Absorbed(Receipt(appended.accepted, appended.duplicates, dict(rejected)))
         stream.ask(lambda: self._stream.done(entries))
-        self._absorbed += Absorbed(Receipt(appended.accepted, appended.duplicates, dict(rejected)), len(entries))
+        self._absorbed += Absorbed(entries=len(entries))
 
-    def _give_up(self, delivery: Delivery, error: Exception, stream: _Patience, log: _Patience) -> None:
+    def _give_up(self, delivery: Delivery, error: Exception, stream: Patience, log: Patience) -> None:
         """Leave an entry that fails to a later attempt, or bury it after the last."""
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:500]}"
         attempt, last = delivery.attempts, self._settings.max_attempts
@@ -301,42 +298,6 @@ class _Batch:
     @property
     def is_empty(self) -> bool:
         return not self.deliveries and not self.failed
-
-
-class _Patience:
-    """Asks a server until it answers, ever more rarely; says once that it is away, and once that it is back.
-
-    It gives up, with the server's own `Unavailable`, when it is told to stop.
-    """
-
-    def __init__(self, whom: str, stop: threading.Event) -> None:
-        self._whom = whom
-        self._stop = stop
-        self._since: float | None = None
-        self._delay = _SHORTEST_S
-
-    def ask(self, call: Callable[[], T]) -> T:
-        while True:
-            try:
-                answer = call()
-            except Unavailable as error:
-                self.wait(error)
-            else:
-                self.answered()
-                return answer
-
-    def wait(self, error: Unavailable) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
-            _log.warning("%s does not answer, nothing is lost; waiting for it. %s", self._whom, error)
-        if self._stop.wait(self._delay * random.uniform(0.5, 1.0)):
-            raise error
-        self._delay = min(2 * self._delay, _LONGEST_S)
-
-    def answered(self) -> None:
-        if self._since is not None:
-            _log.info("%s answers again after %.1f s.", self._whom, time.monotonic() - self._since)
-        self._since, self._delay = None, _SHORTEST_S
 
 
 def _order(entry: str) -> tuple[int, ...]:

@@ -203,7 +203,7 @@ def _make(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
         f"{kind.__name__}Told",
         fields,
         module=__name__,
-        namespace={"__doc__": kind.__doc__},
+        namespace={"__doc__": (kind.__doc__ or "").partition("\n")[0]},
         tag=kind.__struct_config__.tag,
         tag_field="type",
         frozen=True,
