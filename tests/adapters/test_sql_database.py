@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
+from benchmarks.servers import PostgresServer
 from bidloop.adapters.sql.database import MIGRATIONS, open_database
 from bidloop.adapters.sql.event_log import SqlEventLog
+from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.adapters.sql.tables import REVISION, metadata
-from bidloop.core.errors import ConfigurationError, CorruptArtifact
+from bidloop.core.errors import ConfigurationError, CorruptArtifact, Unavailable
+from bidloop.core.event import ClickReceived
 from bidloop.events.sealing import Seal
+
+SEAL = Seal(bytes(32))
 
 OPEN = """
 import sys
 from pathlib import Path
 from bidloop.adapters.sql.database import open_database
 sys.stdin.readline()
-with open_database(Path(sys.argv[1])).connect() as connection:
+place = sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1])
+with open_database(place).connect() as connection:
     print(connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchall())
 """
 
@@ -45,9 +56,51 @@ for chunk in range(100_000):
 """
 
 
-def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
-    with open_database(tmp_path / "a.db").connect() as connection:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    return tmp_path / "a.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+def test_migrations_make_the_tables_that_the_code_uses(place: Path | str) -> None:
+    engine = open_database(place)
+    with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    old = create_engine(f"sqlite:///{path}")
+    click = ClickReceived(event_id="c", at=datetime(2026, 1, 1, tzinfo=UTC), impression_id="i")
+    # Version 0001 wrote every field, defaults as well.
+    payload = '{"type":"click_received","event_id":"c","at":"2026-01-01T00:00:00Z","impression_id":"i","price":null}'
+    row = {"source": "r.csv", "position": 3, "code": "unknown_date", "reason": "why", "raw": "Total,1", "at": None}
+    with old.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO events (position, event_id, type, at_us, payload) VALUES (7, 'c', 'click_received', 1, :p)"
+            ),
+            {"p": payload},
+        )
+        connection.execute(
+            text("INSERT INTO quarantine (digest, code, payload) VALUES ('d', 'unknown_date', :p)"),
+            {"p": json.dumps(row)},
+        )
+    old.dispose()
+    engine = open_database(path)
+    log = SqlEventLog(engine, SEAL)
+    assert log.read() == [(7, click)]
+    assert log.append([click]).duplicates == 1
+    log.append([msgspec.structs.replace(click, event_id="d")])
+    assert log.read(after=7)[0][0] == 8
+    [kept] = SqlQuarantine(engine, SEAL).list()
+    assert (kept.id, kept.row.raw, kept.row.position) == ("d", b"Total,1", 3)
+    engine.dispose()
 
 
 def test_the_tables_name_the_last_migration() -> None:
@@ -65,8 +118,8 @@ def test_commits_are_forced_to_the_disk_and_readers_do_not_wait(tmp_path: Path) 
         assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-def test_processes_that_open_the_same_new_database_at_once_all_succeed(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", OPEN, str(tmp_path / "a.db")]
+def test_processes_that_open_the_same_new_database_at_once_all_succeed(place: Path | str) -> None:
+    command = [sys.executable, "-c", OPEN, str(place)]
     started = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for process in started:
         assert process.stdin is not None
@@ -121,3 +174,40 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Path) -
     assert chunks - 1 in {acknowledged[-1], acknowledged[-1] + 1}
     with open_database(path).connect() as connection:
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+
+def test_a_server_that_was_killed_is_said_not_to_answer_and_the_same_log_goes_on_after_it(tmp_path: Path) -> None:
+    def click(number: int) -> ClickReceived:
+        return ClickReceived(event_id=f"c{number}", at=datetime(2026, 1, 1, tzinfo=UTC), impression_id="i")
+
+    with PostgresServer() as server:
+        engine = open_database(server.new_database())
+        log = SqlEventLog(engine, SEAL)
+        log.append([click(1)])
+        server.kill()
+        for broken in (lambda: log.append([click(2)]), log.read, log.counts):
+            with pytest.raises(Unavailable, match="database postgresql"):
+                broken()
+        with pytest.raises(Unavailable, match="database postgresql"):
+            open_database(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
+        server.start()
+        assert log.append([click(1), click(2)]).new == [False, True]
+        assert [event for _, event in log.read()] == [click(1), click(2)]
+        engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["mysql://a/b", "nonsense", "sqlite:///a.db"])
+def test_a_url_of_another_kind_is_refused_with_what_would_be_right(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="postgresql://user@host/name"):
+        open_database(url)
+
+
+def test_events_lie_in_one_partition_a_day(postgres_url: str) -> None:
+    engine = open_database(postgres_url)
+    SqlEventLog(engine, SEAL).append(
+        [ClickReceived(event_id="c", at=datetime(2026, 1, 1, tzinfo=UTC), impression_id="i")]
+    )
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT tableoid::regclass::text FROM events").scalars().all()
+    assert found == [f"events_{datetime.now(UTC):%Y%m%d}"]
+    engine.dispose()

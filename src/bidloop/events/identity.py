@@ -38,7 +38,7 @@ def in_utc(event: Event) -> Event:
     '2026-03-01T00:00:00+00:00'
     """
     about: Opportunity | None = getattr(event, "opportunity", None)
-    if event.at.tzinfo is UTC and about is None and type(event) not in _MORE_INSTANTS:
+    if event.at.tzinfo is UTC and (about is None or about.at.tzinfo is UTC) and type(event) not in _MORE_INSTANTS:
         return event
     changes: dict[str, object] = {
         name: value.astimezone(UTC)
