@@ -12,6 +12,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from bidloop.adapters.memory.event_log import MemoryEventLog
 from bidloop.adapters.sql.database import open_database
 from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.adapters.sql.quarantine import SqlQuarantine
@@ -86,17 +87,21 @@ def click(number: int) -> ClickReceived:
     return ClickReceived(event_id=f"click-{number}", at=AT, impression_id=str(number))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryEventLog | Path | str:
+    if request.param == "memory":
+        return MemoryEventLog()
     return tmp_path / "bidloop.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture
-def open_log(place: Path | str) -> Iterator[Callable[[], EventLog]]:
+def open_log(place: MemoryEventLog | Path | str) -> Iterator[Callable[[], EventLog]]:
     """Opens the same log again and again."""
     with ExitStack() as stack:
 
         def open_it() -> EventLog:
+            if isinstance(place, MemoryEventLog):
+                return place
             engine = open_database(place)
             stack.callback(engine.dispose)
             return SqlEventLog(engine, SEAL)
@@ -105,11 +110,13 @@ def open_log(place: Path | str) -> Iterator[Callable[[], EventLog]]:
 
 
 @pytest.fixture
-def open_quarantine(place: Path | str, open_log) -> Iterator[Callable[[], Quarantine]]:
+def open_quarantine(place: MemoryEventLog | Path | str, open_log) -> Iterator[Callable[[], Quarantine]]:
     """The quarantine beside the log."""
     with ExitStack() as stack:
 
         def open_it() -> Quarantine:
+            if isinstance(place, MemoryEventLog):
+                return place.quarantine
             engine = open_database(place)
             stack.callback(engine.dispose)
             return SqlQuarantine(engine, SEAL)
@@ -266,6 +273,16 @@ def test_what_an_erased_person_did_is_gone_and_ads_keep_their_counts_without_the
     assert log.append(KINDS).accepted == 0  # told again, they stay known
     log.append([click(1)])
     assert log.read(after=last)[0][0] == last + 1  # positions are not used again
+
+
+def test_what_tells_a_time_after_the_erasure_is_erased_too_and_an_earlier_one_takes_nothing_back(open_log) -> None:
+    log = open_log()
+    log.append(KINDS)  # a phone whose clock runs ahead
+    assert log.erase("p.anna", AT - timedelta(days=1)) == 3
+    log.erase("p.bert", AT)
+    log.erase("p.bert", AT - timedelta(days=1))
+    log.append([PageViewed(event_id="a", at=AT - timedelta(hours=1), user_id="p.bert")])
+    assert log.of_user("p.bert") == []
 
 
 def test_what_arrives_late_of_an_erased_person_is_erased_too_and_what_they_do_afterwards_is_not(open_log) -> None:

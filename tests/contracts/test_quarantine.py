@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bidloop.adapters.memory.quarantine import MemoryQuarantine
 from bidloop.adapters.sql.database import open_database
 from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.core.errors import NotFound
@@ -25,8 +26,12 @@ def row(position: int, code: str = "unknown_date", raw: bytes = b"a,b") -> Rejec
     )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def open_quarantine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Quarantine]]:
+    if request.param == "memory":
+        one = MemoryQuarantine()
+        yield lambda: one
+        return
     place = tmp_path / "bidloop.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     with ExitStack() as stack:
 

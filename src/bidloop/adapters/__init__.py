@@ -5,8 +5,12 @@ can events live?". Adapters do not import each other.
 
 | adapter | what it is |
 |---|---|
-| `sql` | plug: event log, quarantine and decision log in a SQL database |
+| `sql` | plug: event log, quarantine and decision log in SQLite or PostgreSQL |
 | `parquet` | plug: the history in Parquet files, joined by DuckDB |
+| `memory` | plug: event stream, event log and quarantine in memory |
+| `redis` | plug: the event stream on Redis Streams |
+| `ndjson` | plug: reads events as senders tell them, one JSON object a line |
+| `great_expectations` | plug: examines a report as a whole before it is taken in |
 | `ipinyou` | plug: reads the iPinYou bidding log, season 2 |
 | `campaign_report` | plug: reads campaign reports, CSV or Parquet |
 | `rlb` | plug: reads the RLB bidding benchmark |

@@ -31,7 +31,7 @@ CODES = {"undigestible_entry": "an entry of the stream that failed again and aga
 MOST_ENTRIES = 100
 """Entries taken at once: they may carry a thousand events each."""
 
-_WAIT_S = 1.0
+_WAIT_S, _SHORT_WAIT_S = 1.0, 0.05
 _TRIM_S = 10.0
 _EVENTS, _STREAM = EventSettings(), StreamSettings()
 _log = logging.getLogger("bidloop.absorb")
@@ -121,7 +121,7 @@ class Absorber:
         self._on_progress = on_progress
         self._source = f"{settings.name}/{consumer}"
         self._position = ""
-        self._items_per_entry = 100.0
+        self._items_per_entry = 1_000.0
         self._absorbed = Absorbed()
         self._trimmed = time.monotonic()
 
@@ -136,30 +136,36 @@ class Absorber:
             Whether to end by itself when no consumer has anything left to do.
         """
         stream, log = Patience("The stream", stop), Patience("The event log", stop)
-        # Patience ends by Unavailable when it is told to stop: then the stream still has all that is not stored.
-        with suppress(Unavailable), ThreadPoolExecutor(1, thread_name_prefix="absorb") as reader:
+        try:
             self._look_for_loss(stream, log)
-            coming = reader.submit(self._gather, ())
+            self._absorb(stream, log, stop, until_empty=until_empty)
+        except Unavailable:
+            # Patience ends when it is told to stop: then the stream still has all that is not stored.
+            if not stop.is_set():
+                raise
+        self._trim(at_once=True)
+        return self._absorbed
+
+    def _absorb(self, stream: Patience, log: Patience, stop: threading.Event, *, until_empty: bool) -> None:
+        wait_s = _SHORT_WAIT_S if until_empty else _WAIT_S
+        with ThreadPoolExecutor(1, thread_name_prefix="absorb") as reader:
+            coming = reader.submit(self._gather, (), wait_s)
             ended = False
             while not ended:
                 try:
                     batch = coming.result()
                 except Unavailable as error:
                     stream.wait(error)
-                    coming = reader.submit(self._gather, ())
+                    coming = reader.submit(self._gather, (), wait_s)
                     continue
                 stream.answered()
-                ended = stop.is_set() or (
-                    until_empty and batch.is_empty and stream.ask(lambda: self._stream.lag()).entries == 0
-                )
+                ended = stop.is_set() or (until_empty and batch.is_empty and stream.ask(self._stream.lag).entries == 0)
                 if not ended:
-                    coming = reader.submit(self._gather, {delivery.entry for delivery in batch.deliveries})
+                    coming = reader.submit(self._gather, {delivery.entry for delivery in batch.deliveries}, wait_s)
                 self._store(batch, stream, log)
                 self._trim()
                 if self._on_progress is not None:
                     self._on_progress(self._absorbed)
-        self._trim(at_once=True)
-        return self._absorbed
 
     def _look_for_loss(self, stream: Patience, log: Patience) -> None:
         """Say so when the log has come further than the stream, which must have lost what it had acknowledged."""
@@ -175,26 +181,27 @@ class Absorber:
             )
             self._position = ""
 
-    def _gather(self, busy: Collection[str]) -> _Batch:
-        """The next batch, checked: first what others left behind, then what is new; empty when nothing came for a second."""
+    def _gather(self, busy: Collection[str], wait_s: float) -> _Batch:
+        """The next batch, checked: first what others left behind, then what is new; empty when nothing came for a while."""
         batch = _Batch()
         try:
             left = self._stream.reclaim(self._consumer, self._limit(batch), self._settings.reclaim_seconds)
             # A log that was away for long makes our own entries look abandoned.
             self._digest(batch, [delivery for delivery in left if delivery.entry not in busy])
             while batch.items < self._events.chunk:
-                taken = self._stream.take(self._consumer, self._limit(batch), _WAIT_S if batch.is_empty else 0)
+                taken = self._stream.take(self._consumer, self._limit(batch), wait_s if batch.is_empty else 0)
                 if not taken:
                     break
                 self._digest(batch, taken)
         except Unavailable:
             if batch.is_empty:
                 raise
-        if batch.deliveries:
-            self._items_per_entry = max(1.0, batch.items / len(batch.deliveries))
         return batch
 
     def _limit(self, batch: _Batch) -> int:
+        """How many entries to take, so that a batch comes out about as large as it should: they may hold one event each."""
+        if batch.deliveries:
+            self._items_per_entry = max(1.0, batch.items / len(batch.deliveries))
         return max(1, min(MOST_ENTRIES, round((self._events.chunk - batch.items) / self._items_per_entry)))
 
     def _digest(self, batch: _Batch, deliveries: Sequence[Delivery]) -> None:

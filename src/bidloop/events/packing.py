@@ -49,18 +49,18 @@ def unpack(lines: bytes, seal: Seal, *, source: str) -> list[Item]:
     try:
         items: Sequence[Item] = _decoder.decode_lines(lines)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        items = [_line(line, source) for line in lines.split(b"\n") if line.strip()]
-    return [_opened(item, seal) if isinstance(item, Rejected) and item.form != "entry" else item for item in items]
+        return [_line(line, seal, source) for line in lines.split(b"\n") if line.strip()]
+    return [_opened(item, seal) for item in items]
 
 
-def _line(line: bytes, source: str) -> Item:
+def _line(line: bytes, seal: Seal, source: str) -> Item:
     try:
-        return _decoder.decode(line)
+        return _opened(_decoder.decode(line), seal)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         # The error's words name a field and a type, never a value.
         rejected = RejectedRow("unreadable_entry", str(error), expected="an event as this version writes it")
         return Rejected.of(rejected, source=source, raw=line, form="entry")
 
 
-def _opened(item: Rejected, seal: Seal) -> Rejected:
-    return msgspec.structs.replace(item, raw=seal.open(item.raw))
+def _opened(item: Item, seal: Seal) -> Item:
+    return msgspec.structs.replace(item, raw=seal.open(item.raw)) if isinstance(item, Rejected) else item

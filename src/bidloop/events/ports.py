@@ -89,7 +89,7 @@ class EventLog(Protocol):
     def erase(self, user_id: str, at: datetime) -> int:
         """Forget a person: what they did is deleted, and from what happened to ads they are left out; says how many.
 
-        Events of before `at` that are still on their way are treated alike when they arrive.
+        All that is there is erased, whatever time it tells; of what arrives later, what happened before `at`.
         """
         ...
 

@@ -22,6 +22,9 @@ class EventSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Events per transaction: larger is faster, smaller loses less work when a run is cut off.
     retention_days
         Days after which an event is dropped from the database, counted from its writing; 0 keeps all. Its id stays known.
+    expectations
+        Whether each report is examined as a whole before it is taken in, by Great Expectations
+        (``pip install bidloop[expectations]``).
     """
 
     currency: str = ""
@@ -29,6 +32,7 @@ class EventSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     future_tolerance_hours: float = 24.0
     chunk: int = 5_000
     retention_days: int = 0
+    expectations: bool = False
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, Row, insert, select, update
 
-from bidloop.adapters.sql.database import writing
+from bidloop.adapters.sql.database import answering, writing
 from bidloop.adapters.sql.tables import api_keys
 from bidloop.core.api_key import ApiKey
 from bidloop.core.errors import NotFound
@@ -39,19 +39,19 @@ class SqlApiKeys:
             "created_us": (key.created_at - _EPOCH) // _MICROSECOND,
             "revoked_us": None if key.revoked_at is None else (key.revoked_at - _EPOCH) // _MICROSECOND,
         }
-        with self._writing.begin() as connection:
+        with answering(self._engine), self._writing.begin() as connection:
             connection.execute(insert(api_keys), [row])
 
     def list(self) -> builtins.list[ApiKey]:
         """All keys that were ever made, in the order of their making."""
         query = select(api_keys).order_by(api_keys.c.created_us, api_keys.c.key_id)
-        with self._engine.connect() as connection:
+        with answering(self._engine), self._engine.connect() as connection:
             return [_key(row) for row in connection.execute(query)]
 
     def revoke(self, key_id: str, at: datetime) -> ApiKey:
         """Have a key open nothing any more; one that was revoked before stays as it was."""
         this = api_keys.c.key_id == key_id
-        with self._writing.begin() as connection:
+        with answering(self._engine), self._writing.begin() as connection:
             changed = update(api_keys).where(this, api_keys.c.revoked_us.is_(None))
             connection.execute(changed.values(revoked_us=(at - _EPOCH) // _MICROSECOND))
             row = connection.execute(select(api_keys).where(this)).one_or_none()

@@ -142,12 +142,11 @@ class SqlEventLog:
 
     def erase(self, user_id: str, at: datetime) -> int:
         """Forget a person: what they did is deleted, and from what happened to ads they are left out; says how many."""
-        before = epoch_us(at)
         with answering(self._engine), self._writing.begin() as connection:
             _lock(connection)
-            _remember_erasure(connection, user_id, before)
-            mine = (events.c.person == user_id) & (events.c.at_us < before)
-            found = connection.execute(select(events.c.position, events.c.payload).where(mine)).all()
+            _remember_erasure(connection, user_id, epoch_us(at))
+            mine = select(events.c.position, events.c.payload).where(events.c.person == user_id)
+            found = connection.execute(mine).all()
             for position, payload in found:
                 event = _decode.decode(payload)
                 this = events.c.position == position
@@ -210,7 +209,8 @@ def _remembered(fresh: list[_Told], erased: dict[str, int]) -> list[_Told]:
 
 def _remember_erasure(connection: Connection, person: str, at_us: int) -> None:
     new = insert_new(connection, erasures).values(person=person, at_us=at_us)
-    connection.execute(new.on_conflict_do_update(index_elements=["person"], set_={"at_us": at_us}))
+    later = {"set_": {"at_us": at_us}, "where": erasures.c.at_us < at_us}
+    connection.execute(new.on_conflict_do_update(index_elements=["person"], **later))
 
 
 def _set_offset(connection: Connection, offset: Offset) -> None:
