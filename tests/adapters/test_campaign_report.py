@@ -123,7 +123,7 @@ def test_a_row_that_makes_no_sense_is_handed_on_with_its_line_and_the_others_are
     assert isinstance(last, CampaignReported)
     assert isinstance(bad, Rejected)
     assert (bad.code, bad.position, bad.source) == (code, 3, "a.csv")
-    assert value in bad.raw
+    assert bad.raw.decode() == path.read_text().splitlines()[2]
     assert "expected" in bad.reason
 
 
@@ -132,8 +132,19 @@ def test_rows_of_another_length_or_encoding_are_handed_on(tmp_path: Path) -> Non
     with path.open("ab") as file:
         file.write(",".join(with_cell("location", "Köln")).encode("latin-1") + b"\n\n")
         file.write(b"x" * 200_000 + b"\n")
-    codes = [getattr(row, "code", "") for row in read_report(path, spec())]
-    assert codes == ["wrong_columns", "wrong_columns", "", "unreadable_text", "wrong_columns"]
+    rows = list(read_report(path, spec()))
+    assert [getattr(row, "code", "") for row in rows] == [
+        "wrong_columns", "wrong_columns", "", "unreadable_text", "wrong_columns",
+    ]  # fmt: skip
+    assert rows[3].raw == ",".join(with_cell("location", "Köln")).encode("latin-1"), "the bytes as they were"
+
+
+def test_a_rejected_row_keeps_its_quotes_and_its_line_breaks(tmp_path: Path) -> None:
+    first = with_cell("keyword", 'red\n"shoes", new')
+    path = write(tmp_path / "a.csv", with_cell("clicks", "101"), [*first[:2], "101", *first[3:]], delimiter=";")
+    plain, quoted = read_report(path, spec())
+    assert (plain.position, quoted.position) == (2, 4)
+    assert plain.raw + b"\r\n" + quoted.raw + b"\r\n" == path.read_bytes().split(b"\r\n", 1)[1]
 
 
 def test_a_date_without_a_zone_is_in_the_accounts_own(tmp_path: Path) -> None:
@@ -166,6 +177,49 @@ def test_attributes_and_measures_come_along_and_a_missing_measure_is_absent(tmp_
     [event] = read_report(path, mapping)
     assert event.opportunity.attributes == {"banner": "300x250"}
     assert event.opportunity.measures == {"quality": 7.5}
+
+
+def test_a_row_names_itself_and_says_when_it_was_pulled(tmp_path: Path) -> None:
+    pulled = datetime(2026, 3, 31, 6, tzinfo=UTC)
+    path = write(tmp_path / "a.csv", GOOD)
+    [event] = read_report(path, spec(), known_at=pulled)
+    assert (event.row_id, event.known_at) == (event.event_id, pulled)
+    assert event.opportunity.opportunity_id == event.row_id
+    [unknown] = read_report(path, spec())
+    assert (unknown.row_id, unknown.known_at) == (event.row_id, None)
+
+
+def test_rows_that_make_no_sense_may_be_read_unchecked_but_not_those_that_cannot_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", with_cell("clicks", "101"), with_cell("clicks", "many"))
+    senseless, unreadable = read_report(path, spec(), checked=False)
+    assert senseless.clicks == 101
+    assert unreadable.code == "unreadable_number"
+
+
+FIGURES = ["Impr. share", "Quality score", "Avg. position", "Budget", "Conv. value"]
+
+
+def test_what_platforms_tell_beside_the_counts_comes_along(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.csv", [*GOOD, "45.3%", "7", "1.4", "50", "99.90"], header=[*SPEC[:-1], "Country", *FIGURES]
+    )
+    [event] = read_report(path, msgspec.structs.replace(guess_mapping(read_columns(path)), currency="EUR"))
+    assert (event.impression_share, event.quality_score, event.average_position) == (0.453, 7.0, 1.4)
+    assert (event.budget, event.value) == (Money.of(50, "EUR"), Money.of("99.90", "EUR"))
+
+
+@pytest.mark.parametrize("text", ["--", "", "< 10%", "<10%", "> 90%"])
+def test_a_share_that_the_platform_does_not_tell_is_missing_and_the_row_is_kept(tmp_path: Path, text: str) -> None:
+    mapping = msgspec.structs.replace(spec(), impression_share="share")
+    [event] = read_report(write(tmp_path / "a.csv", [*GOOD, text], header=[*SPEC, "share"]), mapping)
+    assert event.impression_share is None
+
+
+@pytest.mark.parametrize("text", ["45.3", "101%", "-1%", "most"])
+def test_a_share_that_may_be_read_in_two_ways_is_not_guessed(tmp_path: Path, text: str) -> None:
+    mapping = msgspec.structs.replace(spec(), impression_share="share")
+    [row] = read_report(write(tmp_path / "a.csv", [*GOOD, text], header=[*SPEC, "share"]), mapping)
+    assert row.code == "unreadable_number"
 
 
 def test_usual_headers_are_recognised() -> None:
@@ -208,7 +262,10 @@ def test_files_that_are_not_there_or_broken_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_text("no gzip at all")
     whole = gzip.compress(",".join(SPEC).encode() + b"\n" + (",".join(GOOD).encode() + b"\n") * 9)
     (tmp_path / "b.csv.gz").write_bytes(whole[:-12])
-    for name in ("a.parquet", "a.csv.gz", "b.csv.gz"):
+    damaged = bytearray(gzip.compress(",".join(SPEC).encode() + b"\n" + b"".join(b"%d," % i for i in range(9_999))))
+    damaged[len(damaged) // 2 :] = bytes(len(damaged) - len(damaged) // 2)
+    (tmp_path / "c.csv.gz").write_bytes(damaged)
+    for name in ("a.parquet", "a.csv.gz", "b.csv.gz", "c.csv.gz"):
         with pytest.raises(CorruptArtifact, match=name):
             list(read_report(tmp_path / name, spec()))
     (tmp_path / "empty.csv").write_text("")

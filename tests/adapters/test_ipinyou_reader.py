@@ -111,6 +111,7 @@ def test_rows_that_cannot_be_read_are_handed_on_with_file_and_line(tmp_path: Pat
         (7, "wrong_columns"),
     }  # fmt: skip
     assert {row.source for row in events if isinstance(row, Rejected)} == {"imp.20130607.txt.gz"}
+    assert next(row.raw for row in events if isinstance(row, Rejected) and row.position == 2) == b"b\ttwo"
 
 
 def test_a_row_without_the_user_tags_at_its_end_is_read(tmp_path: Path) -> None:

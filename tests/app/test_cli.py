@@ -61,7 +61,12 @@ objective = "target_cpa"
 target_cpa = {cpa}
 max_bid = 5.0
 """
-COMMANDS = ([], ["demo"], ["ingest"], ["train"], ["predict"], ["replay"], ["replay", "rtb"], ["serve"], ["explain"], ["check"])  # fmt: skip
+COMMANDS = (
+    [], ["demo"], ["ingest"], ["train"], ["predict"], ["replay"], ["replay", "rtb"], ["serve"], ["explain"], ["check"],
+    ["absorb"], ["events"], ["events", "schema"], ["events", "counts"], ["events", "prune"], ["keys"], ["keys", "create"],
+    ["keys", "list"], ["keys", "revoke"], ["quarantine"], ["quarantine", "list"], ["quarantine", "show"],
+    ["quarantine", "replay"], ["privacy"], ["privacy", "export"], ["privacy", "erase"],
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -184,8 +189,10 @@ def test_a_report_is_taken_in_once_and_what_makes_no_sense_is_counted_by_reason(
     first = bidloop("ingest", report, "--json").json
     assert (first["accepted"], first["duplicates"], first["rejected"]) == (32, 0, senseless)
     second = bidloop("ingest", report, "--json").json
-    assert (second["accepted"], second["duplicates"], second["rejected"]) == (0, 32, senseless)
-    table = bidloop("ingest", report)
+    assert (second["accepted"], second["duplicates"], second["rejected"]) == (0, 0, {})
+    third = bidloop("ingest", report, "--again", "--json").json
+    assert (third["accepted"], third["duplicates"], third["rejected"]) == (0, 32, senseless)
+    table = bidloop("ingest", report, "--again")
     assert table.code == 0
     assert "already known" in table.out
     assert "kept aside: negative_spend" in table.out
@@ -321,6 +328,8 @@ def test_an_empty_home_is_in_order_and_lacks_events_and_a_model(bidloop: Run) ->
         "settings": "fine",
         "events": "missing",
         "quarantine": "fine",
+        "batches": "fine",
+        "stream": "fine",
         "feature view": "fine",
         "model": "missing",
     }
@@ -370,3 +379,77 @@ def test_a_demo_does_not_empty_a_folder_that_is_somebody_s_own(bidloop: Run, tmp
     refused(bidloop("demo", "--home", "mine", "--no-serve"), "no demo made it")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "all of it"
     refused(bidloop("demo", "--budget", "lots", "--no-serve"), "a fraction above 0")
+
+
+def test_nothing_is_trained_while_a_failed_batch_waits(bidloop: Run, tmp_path: Path) -> None:
+    report = a_report(tmp_path / "report.csv", days=2)
+    broken = tmp_path / "broken.csv"
+    header, *rows = report.read_text().splitlines()
+    broken.write_text("\n".join([header, *(row.replace(row.split(",")[0], "never", 1) for row in rows)]) + "\n")
+    config = tmp_path / "bidloop.toml"
+    config.write_text("[events]\nexpectations = true\n")
+    assert bidloop("ingest", broken, "--config", config).code == 1
+    refused(bidloop("train", "--config", config), "failed their expectations", "broken.csv", "--despite-failed-batches")
+    found = bidloop("check", "--config", config, "--json")
+    assert (found.code, states(json.loads(found.out))["batches"]) == (1, "wrong")
+    refused(bidloop("train", "--despite-failed-batches", "--config", config), "0 rows of history")
+
+
+def test_what_made_no_sense_is_listed_shown_and_replayed_after_a_fix(bidloop: Run, tmp_path: Path) -> None:
+    told = tmp_path / "told.ndjson"
+    sold = {
+        "type": "conversion_reported",
+        "eventId": "e",
+        "at": "2026-03-01T12:00:00Z",
+        "impressionId": "i",
+        "value": 5,
+    }
+    told.write_text(json.dumps(sold | {"currency": "EUR"}) + "\n" + json.dumps(sold | {"eventId": "f"}) + "\n")
+    assert bidloop("ingest", told, "--json").json["rejected"] == {"wrong_currency": 1}
+    listed = bidloop("quarantine", "list", "--json").json
+    assert listed["counts"] == {"wrong_currency": 1}
+    [row] = listed["rows"]
+    assert "wrong_currency" in bidloop("quarantine", "list").out
+    shown = bidloop("quarantine", "show", row["id"][:8], "--json").json
+    assert json.loads(shown["raw"]) == sold | {"currency": "EUR"}
+    assert "value in EUR" in bidloop("quarantine", "show", row["id"]).out
+    assert bidloop("quarantine", "replay", "--json").json["results"] == {"wrong_currency": 1}
+    config = tmp_path / "bidloop.toml"
+    config.write_text('currency = "EUR"\n')
+    assert bidloop("quarantine", "replay", "--config", config, "--json").json["results"] == {"accepted": 1}
+    assert bidloop("quarantine", "replay", row["id"], "--config", config, "--json").json["results"] == {"duplicate": 1}
+    assert "Nothing waits" in bidloop("quarantine", "list").out
+    assert bidloop("events", "counts", "--json").json["events"] == {"conversion_reported": 2}
+    refused(bidloop("quarantine", "show", "nothing"), "no row 'nothing'")
+
+
+def test_a_person_is_exported_and_forgotten_by_the_id_that_the_account_knows(bidloop: Run, tmp_path: Path) -> None:
+    told = tmp_path / "told.ndjson"
+    seen = {"type": "page_viewed", "at": "2026-03-01T12:00:00Z", "consent": True}
+    people = [
+        {"eventId": "1", "userId": "anna"},
+        {"eventId": "2", "userId": "anna"},
+        {"eventId": "3", "userId": "bert"},
+    ]
+    told.write_text("".join(json.dumps(seen | person) + "\n" for person in people))
+    bidloop("ingest", told)
+    exported = tmp_path / "anna.ndjson"
+    assert bidloop("privacy", "export", "anna", "-o", exported).code == 0
+    assert len(exported.read_text().splitlines()) == 2
+    assert "anna" not in exported.read_text()
+    assert bidloop("privacy", "erase", "anna", "--yes", "--json").json["events"] == 2
+    assert bidloop("privacy", "export", "anna").out == ""
+    assert bidloop("events", "counts", "--json").json["events"] == {"page_viewed": 1}
+    assert bidloop("ingest", told, "--again", "--json").json["duplicates"] == 3
+
+
+def test_schemas_are_printed_one_or_all_and_retention_wants_a_number(bidloop: Run, tmp_path: Path) -> None:
+    assert bidloop("events", "schema", "click_received").json["title"] == "click_received"
+    assert len(bidloop("events", "schema").json) == 20
+    refused(bidloop("events", "schema", "clicks"), "no event type 'clicks'")
+    refused(bidloop("events", "prune"), "events.retention_days")
+    assert bidloop("events", "prune", "--days", 3).out.startswith("0 events")
+
+
+def test_nothing_is_absorbed_where_events_go_straight_to_the_log(bidloop: Run) -> None:
+    refused(bidloop("absorb"), "no stream")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from bidloop.app.settings import Settings
-from bidloop.app.wiring import champion, open_house, view_of
-from bidloop.core.errors import BidloopError
+from bidloop.app.wiring import House, champion, open_house, view_of
+from bidloop.core.errors import BidloopError, ConfigurationError
+from bidloop.events.batches import failed_batches
+from bidloop.events.ports import Kept
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +23,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def findings(settings: Settings) -> list[Finding]:
-    """Look at settings, database, history, feature view and model, in that order; the first fault ends it."""
+    """Look at settings, database, stream, feature view and model, in that order; what cannot be opened ends it."""
     found = [
         Finding(what="settings", state="fine", detail=f"home {settings.home}, {settings.currency}, {settings.timezone}")
     ]
@@ -31,6 +34,10 @@ def findings(settings: Settings) -> list[Finding]:
         found.append(_counted("events", counts, "Run 'bidloop ingest'."))
         kept = house.quarantine.counts()
         found.append(Finding(what="quarantine", state="fine", detail=_listed(kept) or "empty"))
+        what = "batches"
+        found.append(_failed(failed_batches(house.quarantine)))
+        what = "stream"
+        found.append(_stream(house))
         what = "feature view"
         view = view_of(house)
         found.append(
@@ -57,6 +64,42 @@ def findings(settings: Settings) -> list[Finding]:
     except BidloopError as error:
         found.append(Finding(what=what, state="wrong", detail=str(error)))
     return found
+
+
+def refuse_failed_batches(house: House) -> None:
+    """Accept in silence that no batch waits to be mended, or say which do.
+
+    Raises
+    ------
+    ConfigurationError
+        When a batch has failed its expectations: what it tells is missing, and a model would learn from the hole.
+    """
+    if failed := failed_batches(house.quarantine):
+        raise ConfigurationError(
+            f"{len(failed)} batches that failed their expectations: {', '.join(kept.row.source for kept in failed)}",
+            expected="none, since a model would learn from what is missing",
+            remedy="Mend them and ingest them again, or train with --despite-failed-batches.",
+        )
+
+
+def _failed(failed: Sequence[Kept]) -> Finding:
+    if not failed:
+        return Finding(what="batches", state="fine", detail="none has failed its expectations")
+    files = ", ".join(kept.row.source for kept in failed)
+    return Finding(
+        what="batches", state="wrong", detail=f"failed: {files}. Mend and ingest again; 'train' waits for it."
+    )
+
+
+def _stream(house: House) -> Finding:
+    if house.stream is None:
+        return Finding(what="stream", state="fine", detail="none: events go straight to the log")
+    lag = house.stream.lag()
+    detail = f"{lag.items:,} events behind, the oldest for {lag.oldest_seconds:.0f} s"
+    behind = lag.items > house.settings.stream.max_behind_items or (
+        lag.oldest_seconds > house.settings.stream.max_behind_seconds
+    )
+    return Finding(what="stream", state="wrong" if behind else "fine", detail=detail)
 
 
 def _counted(what: str, counts: dict[str, int], remedy: str) -> Finding:

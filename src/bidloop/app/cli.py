@@ -97,16 +97,18 @@ def ingest(
 ) -> None:
     """Take files in, each once and on from where it was cut off; a report pulled again restates what it told before.
 
-    Rows that make no sense are kept aside with their reason. The exit code is 1 if a report failed as a whole.
+    Rows that make no sense are kept aside with their reason. The exit code is 1 if a file failed as a whole.
     """
-    from bidloop.app.ingesting import instant, print_ingestion
-    from bidloop.app.ingesting import ingest as take_in
+    from zoneinfo import ZoneInfo
+
+    from bidloop.adapters.campaign_report.cells import instant
+    from bidloop.app.ingesting import ingest_files, print_ingestion
     from bidloop.app.terminal import print_json
     from bidloop.app.wiring import open_house
 
     settings = settings_of(config, home)
-    pulled = None if known_at is None else instant(known_at, settings.timezone)
-    told = take_in(open_house(settings), paths, mapping=mapping, year=year, known_at=pulled, again=again)
+    pulled = None if known_at is None else instant(known_at, "", ZoneInfo(settings.timezone), "--known-at")
+    told = ingest_files(open_house(settings), paths, mapping=mapping, year=year, known_at=pulled, again=again)
     if as_json:
         print_json(told)
     else:
@@ -116,14 +118,26 @@ def ingest(
 
 
 @app.command()
-def train(home: Home = None, config: Config = None, as_json: Json = False) -> None:
+def train(
+    despite: Annotated[
+        bool, typer.Option("--despite-failed-batches", help="Train although a batch that failed is missing.")
+    ] = False,
+    home: Home = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Train every candidate on the history, judge them on held-out days, and put the best on the shelf."""
+    from bidloop.app.checking import refuse_failed_batches
     from bidloop.app.evidence import model_rows
     from bidloop.app.report.tables import model_row
     from bidloop.app.terminal import out, print_json, print_table, progress
-    from bidloop.app.wiring import open_loop
+    from bidloop.app.wiring import open_house, open_loop
 
-    loop = open_loop(settings_of(config, home), training=True)
+    settings = settings_of(config, home)
+    house = open_house(settings)
+    if not despite:
+        refuse_failed_batches(house)
+    loop = open_loop(settings, training=True, house=house)
     with progress("Training", 1.0) as bar:
         renewal = loop.renew(lambda doing, share: bar(share, doing))
     if as_json:
@@ -255,16 +269,18 @@ def check(home: Home = None, config: Config = None, as_json: Json = False) -> No
 def _serve(settings: Settings) -> None:
     from bidloop.app.http.server import create_app, serve
     from bidloop.app.terminal import err
-    from bidloop.app.wiring import open_loop
+    from bidloop.app.wiring import open_house, open_loop
 
-    loop = open_loop(settings)
+    house = open_house(settings)
+    loop = open_loop(settings, house=house)
     err.print(f"Model {loop.predictor.version}; Ctrl-C ends.")
     serve(
-        create_app(loop, settings),
+        create_app(loop, settings, house),
         settings.http.host,
         settings.http.port,
         on_start=lambda address: err.print(f"Listening on {address}, described at {address}/docs"),
     )
+    house.close()
 
 
 def main() -> None:

@@ -47,6 +47,29 @@ def count(text: str, column: str) -> int:
     return int(number)
 
 
+def share(text: str, column: str) -> float | None:
+    """A share from 0 to 1, told as such or in percent; `None` for a bound such as ``< 10%``, which tells no figure.
+
+    >>> share("45.3%", "Impr. share"), share("0.453", "Impr. share"), share("< 10%", "Impr. share")
+    (0.453, 0.453, None)
+    """
+    text = text.strip()
+    if text.startswith(("<", ">")):
+        return None
+    number = decimal(text.removesuffix("%"), column)
+    if text.endswith("%"):
+        number /= 100
+    if not 0 <= number <= 1:
+        raise RejectedRow(
+            "unreadable_number",
+            f"{column} {text!r}",
+            path=column,
+            expected="a share such as 0.453 or 45.3%",
+            remedy="Write percents with their sign, or leave the column out of the mapping.",
+        )
+    return float(number)
+
+
 def instant(text: str, pattern: str, zone: ZoneInfo, column: str) -> datetime:
     """The instant in UTC that a date or time stands for; without a zone of its own it is in the account's.
 

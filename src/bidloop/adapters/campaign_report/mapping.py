@@ -39,8 +39,13 @@ class ColumnMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Columns of the counts and the cost; all are needed.
     conversions, value
         Columns of the conversions and their value. Without the first, conversions count as 0.
+    impression_share
+        Column with the share of possible impressions, as a share (``0.453``) or in percent with its sign (``45.3%``). A bound
+        such as ``< 10%`` counts as missing.
+    quality_score, average_position, budget
+        Columns of what the platform tells beside the counts.
     currency
-        ISO 4217 code of spend and value.
+        ISO 4217 code of spend, value and budget.
     charge
         What a bid of this account is the price of.
     missing
@@ -70,6 +75,10 @@ class ColumnMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     conversions: str = ""
     spend: str
     value: str = ""
+    impression_share: str = ""
+    quality_score: str = ""
+    average_position: str = ""
+    budget: str = ""
     currency: str = "USD"
     charge: Charge = Charge.PER_CLICK
     missing: tuple[str, ...] = ("", "#N/A", "N/A", "NA", "null", "NULL", "None", "--")
@@ -79,6 +88,7 @@ class ColumnMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         single = (
             self.date, self.month, self.day, self.campaign_id, self.ad_group_id, self.keyword, self.device,
             self.location, self.impressions, self.clicks, self.conversions, self.spend, self.value,
+            self.impression_share, self.quality_score, self.average_position, self.budget,
         )  # fmt: skip
         yield from (name for name in single if name)
         yield from self.attributes.values()
@@ -137,7 +147,17 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "device": ("device", "devicetype"),
     "location": ("location", "region", "country", "city"),
     "conversions": ("conversions", "conv", "results", "postclickconversions"),
-    "value": ("conversionvalue", "convvalue", "allconvvalue", "value", "sales", "postclicksalesamount"),
+    "value": (
+        "conversionvalue", "conversionsvalue", "convvalue", "totalconvvalue", "purchaseconversionvalue",
+        "purchasesconversionvalue", "allconvvalue", "value", "sales", "postclicksalesamount",
+    ),
+    "impression_share": (
+        "searchimprshare", "searchimpressionshare", "impressionshare", "imprshare", "displayimprshare",
+        "displayimpressionshare", "impressionsharepercent",
+    ),
+    "quality_score": ("qualityscore",),
+    "average_position": ("averageposition", "avgposition", "avgpos"),
+    "budget": ("budget", "dailybudget", "campaignbudget", "campaigndailybudget", "budgetamount"),
 }  # fmt: skip
 """What platforms call these columns, without case, spaces and signs; the earlier name is the better one."""
 

@@ -10,24 +10,31 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 import xxhash
 
-from bidloop.adapters.campaign_report.cells import count, day_of_year, decimal, instant
+from bidloop.adapters.campaign_report.cells import count, day_of_year, decimal, instant, share
 from bidloop.adapters.campaign_report.mapping import ColumnMapping, check_columns
 from bidloop.adapters.campaign_report.rows import read_columns, read_rows
 from bidloop.core.errors import ConfigurationError, RejectedRow
-from bidloop.core.event import CampaignReported, Event
+from bidloop.core.event import CampaignReported
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
+from bidloop.events.packing import Item
 from bidloop.events.rejected import Rejected
 from bidloop.events.validation import check
 
 
 def read_report(
-    path: Path, mapping: ColumnMapping, on_progress: Callable[[float], None] | None = None
-) -> Iterator[Event | Rejected]:
+    path: Path,
+    mapping: ColumnMapping,
+    on_progress: Callable[[float], None] | None = None,
+    *,
+    known_at: datetime | None = None,
+    checked: bool = True,
+) -> Iterator[Item]:
     """Every row of a report, as an event or with the reason why it makes no sense.
 
-    An event's id is made from its cell and period, so that the same report in another file is known again; a cell whose
-    figures were restated since comes out of the intake as ``changed_event``.
+    An event's `row_id` is made from its cell and period, so that the same row in another file is known again. It is the id of
+    the event as well, as of a row that is told for the first time; `bidloop.events.restatement` finds the rows that were told
+    before.
 
     Parameters
     ----------
@@ -37,6 +44,10 @@ def read_report(
         Which column holds what; see `guess_mapping` for the usual ones.
     on_progress
         Told the share of the file that is read, in (0, 1], every few thousand rows.
+    known_at
+        When the report was pulled from the platform, UTC.
+    checked
+        Whether rows that can be read but make no sense are handed on as rejected; else they are events like the others.
 
     Raises
     ------
@@ -63,11 +74,12 @@ def read_report(
     """
     columns = read_columns(path)
     check_columns(mapping, columns)
-    report = _Report(mapping, columns)
+    report = _Report(mapping, columns, known_at)
     for number, cells, raw in read_rows(path, on_progress):
         try:
             event = report.event(cells)
-            check(event, None)
+            if checked:
+                check(event, None)
         except RejectedRow as error:
             yield Rejected.of(error, source=path.name, position=number, raw=raw)
         else:
@@ -77,8 +89,9 @@ def read_report(
 class _Report:
     """What one mapping makes of the rows of one file."""
 
-    def __init__(self, mapping: ColumnMapping, columns: Sequence[str]) -> None:
+    def __init__(self, mapping: ColumnMapping, columns: Sequence[str], known_at: datetime | None) -> None:
         self._mapping = mapping
+        self._known_at = known_at
         self._columns = {name: i for i, name in enumerate(columns)}
         try:
             self._zone = ZoneInfo(mapping.timezone)
@@ -92,8 +105,10 @@ class _Report:
             raise RejectedRow(
                 "wrong_columns", f"{len(cells)} columns", expected=f"{len(self._columns)}, as in the header"
             )
-        if any("\ufffd" in cell for cell in cells):
-            raise RejectedRow("unreadable_text", "bytes that are not UTF-8", expected="a file in UTF-8")
+        try:
+            "".join(cells).encode()
+        except UnicodeEncodeError as error:
+            raise RejectedRow("unreadable_text", "bytes that are not UTF-8", expected="a file in UTF-8") from error
         mapping = self._mapping
         at = self._at(cells)
         campaign = self._needed(cells, mapping.campaign_id)
@@ -108,8 +123,11 @@ class _Report:
         cell = (at, campaign, ad_group, keyword, device, location, sorted(attributes.items()), mapping.currency)
         identity = f"report:{xxhash.xxh3_128_hexdigest(msgspec.json.encode(cell))}"
         value = self._text(cells, mapping.value)
+        shown, budget = self._text(cells, mapping.impression_share), self._text(cells, mapping.budget)
         return CampaignReported(
             event_id=identity,
+            row_id=identity,
+            known_at=self._known_at,
             at=at,
             opportunity=Opportunity(
                 opportunity_id=identity,
@@ -131,7 +149,15 @@ class _Report:
             else 0,
             spend=Money.of(decimal(self._needed(cells, mapping.spend), mapping.spend), mapping.currency),
             value=Money.of(decimal(value, mapping.value), mapping.currency) if value else None,
+            impression_share=share(shown, mapping.impression_share) if shown else None,
+            quality_score=self._figure(cells, mapping.quality_score),
+            average_position=self._figure(cells, mapping.average_position),
+            budget=Money.of(decimal(budget, mapping.budget), mapping.currency) if budget else None,
         )
+
+    def _figure(self, cells: Sequence[str], column: str) -> float | None:
+        text = self._text(cells, column)
+        return float(decimal(text, column)) if text else None
 
     def _at(self, cells: Sequence[str]) -> datetime:
         mapping = self._mapping

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -38,11 +40,11 @@ def read_columns(path: Path) -> list[str]:
             return next(_csv(text, path))[1]
 
 
-def read_rows(path: Path, on_progress: Callable[[float], None] | None = None) -> Iterator[tuple[int, list[str], str]]:
-    """Line number, cells and raw text of every row behind the header; cells of a Parquet file as text.
+def read_rows(path: Path, on_progress: Callable[[float], None] | None = None) -> Iterator[tuple[int, list[str], bytes]]:
+    """Line number, cells and raw bytes of every row behind the header; cells of a Parquet file as text.
 
     A row may have more or fewer cells than the header. Its number is the line that it ends on, or the row of a Parquet
-    file, counted with the header.
+    file, counted with the header. Bytes of a cell that are not UTF-8 are lone surrogates in its text (PEP 383).
     """
     with _errors(path):
         yield from _parquet_rows(path, on_progress) if _is_parquet(path) else _csv_rows(path, on_progress)
@@ -52,13 +54,13 @@ def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() in {".parquet", ".pq"}
 
 
-def _csv_rows(path: Path, on_progress: Callable[[float], None] | None) -> Iterator[tuple[int, list[str], str]]:
+def _csv_rows(path: Path, on_progress: Callable[[float], None] | None) -> Iterator[tuple[int, list[str], bytes]]:
     size = max(1, path.stat().st_size)
     with path.open("rb") as raw, _text(path, raw) as text:
         rows = _csv(text, path)
         next(rows)
-        for done, (number, cells, delimiter) in enumerate(rows, start=1):
-            yield number, cells, delimiter.join(cells)
+        for done, (number, cells, line) in enumerate(rows, start=1):
+            yield number, cells, line.encode("utf-8", "surrogateescape")
             if on_progress is not None and done % 5_000 == 0:
                 on_progress(raw.tell() / size)
     if on_progress is not None:
@@ -67,19 +69,18 @@ def _csv_rows(path: Path, on_progress: Callable[[float], None] | None) -> Iterat
 
 @contextmanager
 def _text(path: Path, raw: IO[bytes]) -> Iterator[IO[str]]:
-    """The file as text. A byte that is not UTF-8 becomes U+FFFD, by which the reader rejects its row."""
     plain = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw
-    with io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="") as text:
+    with io.TextIOWrapper(plain, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         yield text
 
 
 def _csv(text: IO[str], path: Path) -> Iterator[tuple[int, list[str], str]]:
-    """Number, cells and delimiter of every row that is not blank; the header first."""
+    """Number, cells and text of every row that is not blank; the header first."""
     head = text.readline(_SNIFFED)
     delimiter = max(",;\t", key=head.count)
     if not head.strip():
         raise InvalidInput(f"an empty first line in {str(path)!r}", expected="a header with the names of the columns")
-    lines = _chain(head, text)
+    lines = _Lines(chain((head,), text))
     reader = csv.reader(lines, delimiter=delimiter, strict=False)
     while True:
         try:
@@ -88,23 +89,41 @@ def _csv(text: IO[str], path: Path) -> Iterator[tuple[int, list[str], str]]:
             return
         except csv.Error as error:
             cells = [f"unreadable: {error}"]
+        line = lines.since()
         if cells:
-            yield reader.line_num, cells, delimiter
+            yield reader.line_num, cells, line
 
 
-def _chain(head: str, rest: IO[str]) -> Iterator[str]:
-    yield head
-    yield from rest
+class _Lines:
+    """Hands lines on, and remembers those that the row at hand was read from."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._since: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._since.append(line)
+        return line
+
+    def since(self) -> str:
+        """The text since this was last asked, without the end of its last line."""
+        text = "".join(self._since).rstrip("\r\n")
+        self._since.clear()
+        return text
 
 
-def _parquet_rows(path: Path, on_progress: Callable[[float], None] | None) -> Iterator[tuple[int, list[str], str]]:
+def _parquet_rows(path: Path, on_progress: Callable[[float], None] | None) -> Iterator[tuple[int, list[str], bytes]]:
     with pq.ParquetFile(path) as file:
         number, total = 1, max(1, file.metadata.num_rows)
         for batch in file.iter_batches(batch_size=5_000):
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 number += 1
                 cells = [_cell(value) for value in row]
-                yield number, cells, msgspec.json.encode(cells).decode()
+                yield number, cells, msgspec.json.encode(cells)
             if on_progress is not None:
                 on_progress((number - 1) / total)
 
@@ -123,7 +142,7 @@ def _errors(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFound(f"no file {str(path)!r}", expected="a CSV or Parquet file", remedy="Check the path.") from error
-    except (gzip.BadGzipFile, EOFError, pa.ArrowInvalid) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, pa.ArrowInvalid) as error:
         raise CorruptArtifact(
             f"file {str(path)!r}: {error}", expected="a whole file of the format that its ending names"
         ) from error

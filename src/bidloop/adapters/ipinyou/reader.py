@@ -116,7 +116,7 @@ class _Log:
                 for event in events:
                     check(event, None)
             except RejectedRow as error:
-                yield Rejected.of(error, source=name, position=number, raw=raw(row))
+                yield Rejected.of(error, source=name, position=number, raw=raw(row).encode())
                 continue
             self._seen[kind].add(row[BIDID])
             yield from events
