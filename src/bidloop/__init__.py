@@ -26,4 +26,5 @@ known (`simulation`). `loop` walks through all of it in order, in three verbs.
 | `bidloop.simulation` | what would have happened in a world that we know? |
 | `bidloop.adapters` | how does a platform speak? |
 | `bidloop.app` | how is it run? |
+| `bidloop.client` | how does another program tell what happened? |
 """

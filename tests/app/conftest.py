@@ -16,7 +16,7 @@ import pytest
 
 from bidloop.app.http.server import Server, create_app
 from bidloop.app.settings import Settings, load_settings
-from bidloop.app.wiring import open_loop
+from bidloop.app.wiring import House, open_house, open_loop
 from bidloop.core.clock import Clock, ManualClock
 from bidloop.core.encoding import CategoryField, Encoding, NumericField, bucket
 from bidloop.core.trained_model import TrainedLandscape, TrainedModel
@@ -87,10 +87,10 @@ def settings_of(home: Path, **changes: Any) -> Settings:
 
 
 class Api:
-    """The served API: a client, and the loop behind it."""
+    """The served API: a client, the loop behind it, and the house that both stand in."""
 
-    def __init__(self, client: httpx.Client, loop: Loop, settings: Settings) -> None:
-        self.client, self.loop, self.settings = client, loop, settings
+    def __init__(self, client: httpx.Client, loop: Loop, settings: Settings, house: House) -> None:
+        self.client, self.loop, self.settings, self.house = client, loop, settings, house
 
     def predict(self, **changes: Any) -> httpx.Response:
         return self.client.post("/v1/predict", json=CELL | changes)
@@ -98,22 +98,44 @@ class Api:
     def send(self, body: bytes, path: str = "/v1/predict", **headers: str) -> httpx.Response:
         return self.client.post(path, content=body, headers={"Content-Type": "application/json"} | headers)
 
+    def tell(self, *events: Any, **headers: str) -> httpx.Response:
+        """Send events, as a list or, if it is a single one, as it is."""
+        body = msgspec.json.encode(events[0] if len(events) == 1 else events)
+        return self.send(body, "/v1/events", **headers)
+
+    def kept(self) -> set[str]:
+        """The ids of the events in the log."""
+        return {event.event_id for _, event in self.house.log.read()}
+
+
+def click(event_id: str, **changes: Any) -> dict[str, Any]:
+    """A good event as it is told."""
+    told = {"type": "click_received", "eventId": event_id, "at": "2026-06-03T12:00:00Z", "impressionId": "i-1"}
+    return told | changes
+
 
 @contextmanager
-def served(loop: Loop, settings: Settings) -> Iterator[Api]:
-    """The real server on a free port, in a thread."""
+def served(
+    settings: Settings, clock: Clock, wrap: Callable[[Loop], Any] = lambda loop: loop, port: int = 0
+) -> Iterator[Api]:
+    """The real server, in a thread; on a free port if none is asked for."""
+    house = open_house(settings, clock)
+    loop = wrap(open_loop(settings, house=house))
     address: list[str] = []
     up = threading.Event()
-    server = Server(create_app(loop, settings), "127.0.0.1", 0, on_start=lambda url: (address.append(url), up.set()))
+    app = create_app(loop, settings, house)
+    server = Server(app, "127.0.0.1", port, on_start=lambda url: (address.append(url), up.set()))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         assert up.wait(20)
         with httpx.Client(base_url=address[0], timeout=20) as client:
-            yield Api(client, loop, settings)
+            yield Api(client, loop, settings, house)
     finally:
         server.should_exit = True
         thread.join(20)
+        if house.stream is not None:
+            house.stream.close()
     assert not thread.is_alive()
 
 
@@ -122,8 +144,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The API over a home folder with a model."""
     home = tmp_path_factory.mktemp("home")
     put_model(home)
-    settings = settings_of(home)
-    with served(open_loop(settings, ManualClock(NOW)), settings) as api:
+    with served(settings_of(home), ManualClock(NOW)) as api:
         yield api
 
 
@@ -136,12 +157,12 @@ def serve_home(tmp_path: Path) -> Callable[..., Any]:
         model: bool = True,
         clock: Clock | None = None,
         wrap: Callable[[Loop], Any] = lambda loop: loop,
+        port: int = 0,
         **changes: Any,
     ):
         if model:
             put_model(tmp_path)
-        settings = settings_of(tmp_path, **changes)
-        return served(wrap(open_loop(settings, clock or ManualClock(NOW))), settings)
+        return served(settings_of(tmp_path, **changes), clock or ManualClock(NOW), wrap, port)
 
     return serve
 
@@ -150,6 +171,11 @@ def serve_home(tmp_path: Path) -> Callable[..., Any]:
 def cell() -> dict[str, Any]:
     """A good request."""
     return CELL
+
+
+@pytest.fixture(name="click", scope="session")
+def _click() -> Callable[..., dict[str, Any]]:
+    return click
 
 
 @pytest.fixture(name="put_model")

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
+from bidloop.app.http.event_schema import TOLD
 from bidloop.app.http.openapi import OPERATIONS, description
 
-DOCUMENT = description("0", max_batch=50, max_body_bytes=50_000)
+DOCUMENT = description("0", max_batch=50, max_body_bytes=50_000, max_events=10_000)
 
 
 def violations(value: Any, schema: dict[str, Any], document: dict[str, Any], path: str = "$") -> list[str]:
     """Where a value breaks a JSON schema; of the 2020-12 vocabulary as much as the description uses."""
     known = {"$ref", "anyOf", "type", "enum", "title", "description", "examples", "default", "properties", "required"}
     known |= {"additionalProperties", "propertyNames", "maxProperties", "items", "maxItems", "minimum", "maximum"}
-    known |= {"exclusiveMinimum", "minLength", "maxLength", "pattern", "format"}
+    known |= {"exclusiveMinimum", "minLength", "maxLength", "pattern", "format", "oneOf", "discriminator"}
     assert schema.keys() <= known, f"the test does not know {schema.keys() - known}"
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].removeprefix("#/components/schemas/")]
@@ -26,6 +27,10 @@ def violations(value: Any, schema: dict[str, Any], document: dict[str, Any], pat
     if "anyOf" in schema:
         tried = [violations(value, one, document, path) for one in schema["anyOf"]]
         return [] if any(not one for one in tried) else [line for one in tried for line in one]
+    if "oneOf" in schema:
+        tried = [violations(value, one, document, path) for one in schema["oneOf"]]
+        fitting = sum(not one for one in tried)
+        return [] if fitting == 1 else [f"{path}: fits {fitting} of the alternatives"]
     if "enum" in schema and value not in schema["enum"]:
         return [f"{path}: {value!r} is none of {schema['enum']}"]
     if "type" in schema and not is_of(value, schema["type"]):
@@ -133,14 +138,32 @@ def test_problems_are_told_as_described_and_like_the_example(api, cell):
         ("/v1/predict", "post", api.send(b" " * 60_000)),
         ("/v1/predict", "post", api.client.post("/v1/predict", content=b"{}")),
         ("/v1/decisions/{id}", "get", api.client.get("/v1/decisions/nosuch")),
+        ("/v1/events", "post", api.send(b"[", "/v1/events")),
+        ("/v1/events", "post", api.client.post("/v1/events", content=b"{}")),
+        ("/v1/events", "post", api.tell({}, **{"Content-Encoding": "gzip"})),
     ]
     for path, method, answer in answers:
         schema = schema_of(DOCUMENT, path, method, str(answer.status_code))
         assert violations(answer.json(), schema, closed(DOCUMENT)) == []
+    rejected = api.tell({"type": "click_received"}, {"type": "clck"})
+    assert violations(rejected.json(), schema_of(DOCUMENT, "/v1/events", "post"), closed(DOCUMENT)) == []
     example = DOCUMENT["paths"]["/v1/predict"]["post"]["responses"]["422"]["content"]["application/problem+json"][
         "example"
     ]
     assert told.json() == example
+
+
+def test_every_event_type_is_described_and_told_apart_by_its_name(api, click):
+    event = DOCUMENT["components"]["schemas"]["Event"]
+    named = event["discriminator"]["mapping"]
+    assert named.keys() == TOLD.keys()
+    assert {one["$ref"] for one in event["oneOf"]} == set(named.values())
+    for name, reference in named.items():
+        shape = DOCUMENT["components"]["schemas"][reference.removeprefix("#/components/schemas/")]
+        assert shape["properties"]["type"]["enum"] == [name]
+    assert violations(click("e"), event, DOCUMENT) == []
+    assert violations(click("e", impressionId=5), event, DOCUMENT)
+    assert violations(click("e", type="click"), event, DOCUMENT)
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,12 @@ SERVER = """
     import sys
     from bidloop.app.http.server import create_app, serve
     from bidloop.app.settings import load_settings
-    from bidloop.app.wiring import open_loop
+    from bidloop.app.wiring import open_house, open_loop
 
     settings = load_settings(environment={}, overrides={"home": sys.argv[1]})
-    loop = open_loop(settings)
-    serve(create_app(loop, settings), "127.0.0.1", 0, on_start=lambda url: print(url, flush=True))
+    house = open_house(settings)
+    loop = open_loop(settings, house=house)
+    serve(create_app(loop, settings, house), "127.0.0.1", 0, on_start=lambda url: print(url, flush=True))
     print("loaded", *sorted({"torch", "xgboost", "sklearn", "onnx", "mlflow", "feast"} & sys.modules.keys()))
 """
 

@@ -15,11 +15,27 @@ from bidloop.adapters.sql.database import open_database
 from bidloop.adapters.sql.decision_log import SqlDecisionLog
 from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.core.decision import BidState, Decision, Expectation
-from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
+from bidloop.core.errors import InvalidInput
+from bidloop.core.event import (
+    BidLost,
+    BidPlaced,
+    BidWon,
+    CampaignReported,
+    ClickReceived,
+    ConversionReported,
+    ConversionRestated,
+    ConversionRetracted,
+    DeviceLinked,
+    Event,
+    ImpressionServed,
+    PageViewed,
+    PlatformChanged,
+)
 from bidloop.core.feature_table import FeatureVector
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Auction, Charge, Opportunity
 from bidloop.core.prediction import Interval, Prediction
+from bidloop.events.sealing import Seal
 from bidloop.outcomes.joining import Joiner
 from bidloop.outcomes.ports import History
 from bidloop.outcomes.settings import OutcomeSettings
@@ -56,6 +72,25 @@ def report(name: str, at: datetime) -> CampaignReported:
     )  # fmt: skip
 
 
+def restated(name: str, at: datetime, order_id: str = "1", value: int = 0) -> ConversionRestated:
+    return ConversionRestated(
+        event_id=f"rest-{name}-{at}", at=at, impression_id=name, order_id=order_id, value=Money(value)
+    )
+
+
+def retracted(name: str, at: datetime, order_id: str = "1") -> ConversionRetracted:
+    return ConversionRetracted(event_id=f"retr-{name}-{at}", at=at, impression_id=name, order_id=order_id)
+
+
+def won(name: str, price: int, at: datetime = AT) -> BidWon:
+    return BidWon(event_id=f"won-{name}-{price}", at=at, impression_id=name, price=Money(price))
+
+
+def row(clicks: int, known_at: datetime | None = None, row_id: str = "row") -> CampaignReported:
+    told = report(f"{row_id}-{clicks}-{known_at}", AT)
+    return msgspec.structs.replace(told, clicks=clicks, spend=Money(clicks), row_id=row_id, known_at=known_at)
+
+
 def decision(name: str) -> Decision:
     return Decision(
         decision_id=name, at=AT, opportunity=cell(name), features=FeatureVector("v", {}, {}),
@@ -70,7 +105,7 @@ def decision(name: str) -> Decision:
 class Room:
     def __init__(self, folder: Path) -> None:
         engine = open_database(folder / "bidloop.db")
-        self.log = SqlEventLog(engine)
+        self.log = SqlEventLog(engine, Seal(bytes(32)))
         self.decisions = SqlDecisionLog(engine)
         self.folder = folder
 
@@ -148,6 +183,52 @@ def test_nothing_after_the_asked_instant_is_known(room: Room) -> None:
     assert labels(AT + 3 * DAY) == [("a", 1, 1), ("late", 0, 0), ("r", 7, 9)]
 
 
+def test_a_conversion_counts_as_it_was_known_reported_restated_or_retracted(room: Room) -> None:
+    history = room.tell(
+        retracted("b", AT + DAY), shown("a", weight=3.0), shown("b"),
+        order("a", AT + DAY, order_id="1", value=9_000_000), order("b", AT + 2 * DAY, order_id="1", value=1_000_000),
+        restated("a", AT + 2 * DAY, value=4_000_000), restated("a", AT + 4 * DAY, value=5_000_000),
+        retracted("a", AT + 3 * DAY), restated("a", AT + 6 * DAY, value=1), restated("b", AT + DAY, "2", value=2_000_000),
+    )  # fmt: skip
+
+    def labels(days: int) -> list[tuple[float, float]]:
+        known = history.outcomes(as_of=AT + days * DAY)
+        return list(zip(known.conversions, known.value, strict=True))
+
+    assert labels(0) == [(0, 0), (0, 0)]
+    assert labels(1) == [(1, 9), (1, 2)]
+    assert labels(2) == [(1, 4), (1, 2)]
+    assert labels(3) == [(0, 0), (1, 2)]
+    assert labels(4) == labels(9) == [(1, 5), (1, 2)]
+    assert history.outcomes().weight.tolist() == [3, 1]
+
+
+def test_a_report_row_that_was_told_again_is_one_row_with_what_was_known_when(room: Room) -> None:
+    history = room.tell(
+        row(7, AT + DAY), row(5, AT + 2 * DAY), row(9, AT + 4 * DAY), row(8, AT + 3 * DAY), row(1, row_id=""), row(2, row_id="")
+    )  # fmt: skip
+
+    def clicks(days: float) -> list[float]:
+        known = history.outcomes(as_of=AT + days * DAY)
+        assert known.impression_id[0] == "row"
+        assert known.cost[0] * 1e6 == known.clicks[0]
+        return known.clicks.tolist()
+
+    assert clicks(0) == [7, 1, 2]
+    assert sorted(clicks(2)) == [1, 2, 5]
+    # The one told last holds, also when the one before it says that it was known later.
+    assert sorted(clicks(3)) == sorted(clicks(9)) == [1, 2, 8]
+    assert history.outcomes(start=AT + HOUR).clicks.tolist() == []
+
+
+def test_the_present_of_a_restated_report_is_when_it_was_restated(room: Room) -> None:
+    history = room.tell(row(7), row(5, AT + 9 * DAY))
+    assert (history.outcomes().clicks.tolist(), history.outcomes().mature.tolist()) == ([5], [True])
+    known = history.observations(start=AT + DAY)
+    assert (known.clicks.tolist(), known.impressions.tolist()) == ([-2], [0])
+    assert known.at.tolist() == [(AT + 9 * DAY).replace(tzinfo=None)]
+
+
 def test_a_label_is_mature_once_its_window_has_closed(room: Room) -> None:
     history = room.tell(shown("a"), shown("b", at=AT + 3 * DAY), shown("now", at=AT + 6 * DAY))
     assert history.outcomes().mature.tolist() == [True, False, False]
@@ -170,6 +251,25 @@ def test_where_the_source_does_not_tell_the_cost_is_not_made_up(room: Room) -> N
     assert math.isnan(known.cost[0])
     assert known.cost[1] == 0.0
     assert math.isnan(known.cost[2])
+
+
+def test_a_win_notice_tells_the_price_that_the_impression_does_not(room: Room) -> None:
+    mille = cell("mille", Charge.PER_MILLE)
+    history = room.tell(
+        won("a", 2), won("a", 9), shown("a", opportunity=mille), shown("b", opportunity=mille, price=Money(3)), won("b", 9),
+        shown("c", opportunity=mille), won("c", 4, AT + DAY), won("nobody", 9),
+    )  # fmt: skip
+    np.testing.assert_array_equal(history.outcomes(as_of=AT + HOUR).cost * 1e6, [2, 3, math.nan])
+    assert (history.outcomes().cost * 1e6).tolist() == [2, 3, 4]
+
+
+def test_what_users_and_markets_do_is_taken_over_and_joins_nothing(room: Room) -> None:
+    room.log.append([PageViewed(event_id="p", at=AT, user_id="anna"), shown("a")])
+    room.log.append([PlatformChanged(event_id="c", at=AT + 9 * DAY, platform="search", change="broad match")])
+    history = room.history()
+    assert history.sync() == 3
+    assert (len(history.outcomes()), len(history.observations()), len(history.bids())) == (1, 1, 1)
+    assert history.outcomes().mature.tolist() == [True]  # their time goes on like any other's
 
 
 def test_what_is_told_twice_counts_once_and_what_comes_too_late_not_at_all(room: Room) -> None:
@@ -227,6 +327,68 @@ def test_a_bid_that_its_event_does_not_tell_is_that_of_its_decision(room: Room) 
     assert np.isnan(known.price).all()
 
 
+def test_a_notice_makes_a_won_bid_and_each_impression_is_one_bid(room: Room) -> None:
+    room.decisions.record([decision("decided"), decision("both")])
+    mille, first = cell("m", Charge.PER_MILLE), msgspec.structs.replace(cell("f"), auction=Auction.FIRST_PRICE)
+
+    def placed(name: str, bid: int, opportunity: Opportunity | None = None) -> BidPlaced:
+        return BidPlaced(
+            event_id=f"p-{name}", at=AT - HOUR, impression_id=name, opportunity=opportunity, bid=Money(bid)
+        )
+
+    def notice(name: str, hours: int, **told: object) -> BidWon:
+        return BidWon(event_id=f"w-{name}-{hours}", at=AT + hours * HOUR, impression_id=name, **told)
+
+    history = room.tell(
+        placed("placed alone", 1, mille), placed("placed", 5_000_000, mille), placed("lost", 6_000_000, mille),
+        placed("both", 7_000_000), placed("served", 8_000_000), placed("told", 9_000_000),
+        notice("placed", 0, price=Money(2_000)), notice("placed", 9, price=Money(1)),
+        notice("told", 1, opportunity=mille, bid=Money(3_000_000)),
+        shown("served", at=AT + 2 * HOUR, opportunity=mille, weight=3.0), notice("served", 1, opportunity=first, price=Money(4_000)),
+        BidLost(event_id="l", at=AT + 3 * HOUR, impression_id="lost", market_price=Money(700_000)),
+        BidLost(event_id="l2", at=AT + 3 * HOUR, impression_id="lost", market_price=Money(1)),
+        BidLost(event_id="l3", at=AT + 3 * HOUR, impression_id="served", opportunity=mille, market_price=Money(1)),
+        notice("decided", 4), notice("both", 5), notice("nobody", 6),
+    )  # fmt: skip
+    known = history.bids()
+    assert known.opportunities == [mille, mille, mille, mille, cell("decided"), cell("both")]
+    assert known.at.tolist() == [(AT + hours * HOUR).replace(tzinfo=None) for hours in range(6)]
+    assert known.won.tolist() == [True, True, True, False, True, True]
+    assert known.bid.tolist() == [5, 3, 8, 6, 1e-6, 7]
+    np.testing.assert_array_equal(known.price, [2, math.nan, 4, 0.7, math.nan, math.nan])
+    assert known.weight.tolist() == [1, 1, 3, 1, 1, 1]
+
+
+def test_an_erased_person_is_gone_from_what_they_did_and_unnamed_in_what_was_shown(room: Room) -> None:
+    def of(user_id: str) -> Opportunity:
+        return msgspec.structs.replace(cell(f"for {user_id}"), user_id=user_id)
+
+    history = room.tell(
+        shown("a", opportunity=of('p.ann"a')), click("a", AT + HOUR), shown("b", opportunity=of("p.bob")),
+        PageViewed(event_id="v1", at=AT, user_id='p.ann"a'), PageViewed(event_id="v2", at=AT, user_id="p.bob"),
+        DeviceLinked(event_id="d", at=AT, user_id='p.ann"a', device_id="p.phone"),
+        PageViewed(event_id="v3", at=AT, device_id='p.ann"a'),
+        BidLost(event_id="l", at=AT, impression_id="c", opportunity=of('p.ann"a')),
+        shown("d", opportunity=msgspec.structs.replace(cell("d"), keyword='p.ann"a')),
+    )  # fmt: skip
+    before = history.outcomes()
+    assert history.erase('p.ann"a') == 5
+    after = history.outcomes()
+    assert [about.user_id for about in after.opportunities] == ["", "p.bob", ""]
+    assert after.clicks.tolist() == before.clicks.tolist() == [1, 0, 0]
+    assert [msgspec.structs.replace(about, user_id="") for about in before.opportunities] == [
+        msgspec.structs.replace(about, user_id="") for about in after.opportunities
+    ]
+    assert [about.user_id for about in history.bids().opportunities] == ["", "p.bob", "", ""]
+    assert (history.erase('p.ann"a'), history.erase("p.nobody"), history.erase("p.bob")) == (0, 0, 2)
+    assert room.history().sync() == 0
+
+
+def test_erasing_nobody_in_particular_is_refused(room: Room) -> None:
+    with pytest.raises(InvalidInput, match="the pseudonym of one person"):
+        room.tell(shown("a")).erase("")
+
+
 def test_an_empty_history_answers_with_nothing(room: Room) -> None:
     assert room.history().sync() == 0
     assert len(room.history().outcomes()) == 0
@@ -244,6 +406,12 @@ def test_observations_are_what_the_joiner_says_of_the_same_log(room: Room) -> No
         click("e", AT + HOUR), click("nobody", AT + HOUR), shown("late"), report("r", AT), click("a", AT + 3 * DAY),
         click("a", AT + DAY, 2), order("a", AT + DAY, order_id="1", value=5), order("a", AT + DAY, 2, order_id="1", value=6),
         BidLost(event_id="l", at=AT, impression_id="x"), order("a", AT + 9 * DAY, 3), click("late", AT + DAY, 2),
+        restated("a", AT + 2 * DAY, value=8), retracted("a", AT + 3 * DAY), restated("a", AT + 2 * DAY + HOUR, value=1),
+        retracted("w", AT + DAY), order("w", AT + DAY, order_id="1", value=3), restated("w", AT + 2 * DAY, value=4),
+        won("w", 5), won("w", 6), shown("w", at=AT + HOUR, weight=2.0), won("w", 7), retracted("w", AT + 9 * DAY),
+        shown("v"), won("v", 8, AT + DAY), won("v", 9), shown("u", price=Money(2)), won("u", 9), won("nobody", 9),
+        order("e", AT + DAY, order_id="1", value=5), retracted("e", AT + DAY), shown("e", opportunity=None),
+        row(7, AT + HOUR), row(7, AT + DAY), row(5, AT + 2 * DAY), row(9), row(3, row_id="other"), row(1, row_id=""),
     ]  # fmt: skip
     known = room.tell(*events).observations()
     joined = Joiner(room.decisions, SETTINGS).join(events)

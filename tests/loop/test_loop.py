@@ -305,14 +305,15 @@ import msgspec
 import bidloop.app.cli
 from bidloop.app.http.server import create_app
 from bidloop.app.settings import Settings
-from bidloop.app.wiring import open_loop
+from bidloop.app.wiring import open_house, open_loop
 from bidloop.core.opportunity import Opportunity
 settings = msgspec.json.decode(Path("settings.json").read_bytes(), type=Settings)
-loop = open_loop(settings)
-create_app(loop, settings)
+house = open_house(settings)
+loop = open_loop(settings, house=house)
+create_app(loop, settings, house)
 decision = loop.decide(msgspec.json.decode(Path("cell.json").read_bytes(), type=Opportunity))
 loop.attributions(decision), loop.recompute(decision)
-heavy = {"torch", "xgboost", "sklearn", "onnx", "onnxmltools", "onnxscript", "pandas"}
+heavy = {"torch", "xgboost", "sklearn", "onnx", "onnxmltools", "onnxscript", "pandas", "great_expectations"}
 print(json.dumps([decision.prediction.model_version, sorted(heavy & {name.split(".")[0] for name in sys.modules})]))
 """
     done = subprocess.run(

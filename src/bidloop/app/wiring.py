@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from bidloop.bidding.pipeline import Bidder
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.bidding.traffic import TrafficShape
 from bidloop.core.clock import Clock, SystemClock
-from bidloop.core.errors import ConfigurationError
+from bidloop.core.errors import ConfigurationError, Unavailable
 from bidloop.core.outcome import Observations
 from bidloop.events.intake import Door, Intake
 from bidloop.events.ports import EventLog
@@ -63,6 +64,8 @@ class House:
         The way into the log; the way in for events from outside, which is the intake or the stream; and what reads them.
     privacy, seal
         What takes people out of events, and what seals bytes that may name them.
+    connections
+        What `close` gives back.
     """
 
     home: Path
@@ -80,6 +83,11 @@ class House:
     privacy: Privacy
     seal: Seal
     shelf: Shelf
+    connections: ExitStack
+
+    def close(self) -> None:
+        """Give back the connections to database and stream."""
+        self.connections.close()
 
 
 def open_house(settings: Settings, clock: Clock | None = None) -> House:
@@ -94,13 +102,17 @@ def open_house(settings: Settings, clock: Clock | None = None) -> House:
             remedy="Set --home.",
         ) from error
     clock = clock or SystemClock()
+    connections = ExitStack()
     engine = open_database(settings.database or home / "bidloop.db")
+    connections.callback(engine.dispose)
     key = load_key(Path(settings.privacy.key_file) if settings.privacy.key_file else home / "privacy.key")
     seal, privacy = Seal(key), Privacy(key, settings.privacy)
     # An amount in another currency would stand in the log for good, and no budget could be kept from then on.
     sensible = msgspec.structs.replace(settings.events, currency=settings.currency)
     log, decisions = SqlEventLog(engine, seal), SqlDecisionLog(engine)
     stream = _open_stream(settings.stream)
+    if stream is not None:
+        connections.callback(stream.close)
     intake = Intake(log, clock, sensible)
     return House(
         home=home,
@@ -118,6 +130,7 @@ def open_house(settings: Settings, clock: Clock | None = None) -> House:
         privacy=privacy,
         seal=seal,
         shelf=Shelf(home / "models"),
+        connections=connections,
     )
 
 
@@ -126,7 +139,10 @@ def _open_stream(settings: StreamSettings) -> RedisEventStream | None:
         return None
     from bidloop.adapters.redis.event_stream import RedisEventStream
 
-    return RedisEventStream.open(settings)
+    try:
+        return RedisEventStream.open(settings)
+    except Unavailable:  # what does not need it works without it, and what does waits for it
+        return RedisEventStream(settings)
 
 
 def open_loop(

@@ -200,7 +200,7 @@ def _make(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
     if any(_mentions(spec.type, Money) or _mentions(spec.type, Opportunity) for spec in msgspec.structs.fields(kind)):
         fields.append(("currency", Currency, ""))
     return msgspec.defstruct(
-        f"{kind.__name__}Told",
+        kind.__name__,
         fields,
         module=__name__,
         namespace={"__doc__": (kind.__doc__ or "").partition("\n")[0]},

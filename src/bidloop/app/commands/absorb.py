@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bidloop.events.absorber import Absorbed
     from bidloop.events.ports import EventStream
 
-_SYNC_S = 30.0
 _LINE_S, _LOG_S = 1.0, 30.0
 _log = logging.getLogger("bidloop.absorb")
 
@@ -45,6 +44,7 @@ def absorb(
     import msgspec
 
     from bidloop.app.terminal import err, print_json, print_table
+    from bidloop.app.upkeep import looked_after
     from bidloop.app.wiring import open_house
     from bidloop.events.absorber import Absorber
 
@@ -71,10 +71,10 @@ def absorb(
             on_progress=_Progress(house.stream, line),
         )
         _log.info("Consumer %s of %s takes events; Ctrl-C ends.", consumer, settings.stream.name)
-        with line or nullcontext(), _following(house.history.sync):
+        with line or nullcontext(), looked_after(house):
             absorbed = absorber.run(stop, until_empty=until_empty)
         behind = _behind(house.stream)
-        house.stream.close()
+        house.close()
     receipt = absorbed.receipt
     if as_json:
         told = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": receipt.rejected}
@@ -126,32 +126,6 @@ def _behind(stream: EventStream) -> int | None:
         return stream.lag().items
     except Unavailable:
         return None
-
-
-@contextmanager
-def _following(sync: Callable[[], int]) -> Iterator[None]:
-    """Has outcomes and training sets follow the log, in a thread beside it, and once more at the end."""
-    ended = threading.Event()
-
-    def follow() -> None:
-        while not ended.wait(_SYNC_S):
-            _sync(sync)
-
-    thread = threading.Thread(target=follow, name="history", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        _sync(sync)
-
-
-def _sync(sync: Callable[[], int]) -> None:
-    try:
-        sync()
-    except Exception as error:  # the log has everything, and the next time takes it over
-        _log.warning("The history stays behind the log for now: %s", error)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +59,7 @@ def prune(
     config: Config = None,
 ) -> None:
     """Drop events that were written longer ago than retention keeps them; their ids stay known, so none comes back."""
+    from bidloop.app import upkeep
     from bidloop.app.terminal import out
     from bidloop.app.wiring import open_house
     from bidloop.core.errors import ConfigurationError
@@ -70,7 +70,5 @@ def prune(
         raise ConfigurationError(
             "no retention", expected="events.retention_days in the settings, or --days", remedy="Say how long to keep."
         )
-    house = open_house(settings)
-    house.history.sync()  # what is dropped from the database stays in the history
-    dropped = house.log.prune(datetime.now(UTC) - timedelta(days=keep))
+    dropped = upkeep.prune(open_house(settings), keep)
     out.print(f"{dropped:,} events of more than {keep} days ago dropped from the database.")

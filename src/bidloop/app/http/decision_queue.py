@@ -1,22 +1,17 @@
-"""The one place where requests meet the loop: what waits together is decided together.
-
-A decision is on the disk before it is answered, and forcing it there takes longer than making it. So while one group of
-decisions is being written, the requests that come in meanwhile gather, and are decided and written as the next group.
-"""
+"""The one place where requests for bids meet the loop: what waits together is decided together."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bidloop.app.http.body import ROOT
+from bidloop.app.http.group_queue import GroupQueue
 from bidloop.app.http.problems import UNAVAILABLE, WRONG_FIELDS, ApiError
 from bidloop.app.http.schema import FieldError
 from bidloop.core.decision import Decision
-from bidloop.core.errors import BidloopError, InvalidInput
+from bidloop.core.errors import BidloopError, InvalidInput, Unavailable
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.prediction import Attribution
 from bidloop.loop import Loop
@@ -34,11 +29,10 @@ class Explained:
 
 @dataclass(frozen=True)
 class _Request:
-    """One request's opportunities, and where its answer is awaited."""
+    """One request's opportunities."""
 
     opportunities: Sequence[Opportunity]
     explain: bool
-    answer: asyncio.Future[list[Explained]]
 
 
 class DecisionQueue:
@@ -61,12 +55,14 @@ class DecisionQueue:
 
     def __init__(self, loop: Loop, *, together: int = 128, waiting: int = 20_000) -> None:
         self._loop = loop
-        self._together = together
-        self._most_waiting = waiting
-        self._waiting: list[_Request] = []
-        self._length = 0
-        self._drain: asyncio.Task[None] | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="decide")
+        self._queue: GroupQueue[_Request, list[Explained]] = GroupQueue(
+            self._decide_group,
+            size=lambda request: len(request.opportunities),
+            together=together,
+            waiting=waiting,
+            refuse=_full,
+            name="decide",
+        )
 
     async def decide(self, opportunities: Sequence[Opportunity], *, explain: bool = False) -> list[Explained]:
         """The recorded decisions for one request's opportunities, in order.
@@ -81,43 +77,11 @@ class DecisionQueue:
         ApiError
             When too many are waiting, or when the loop cannot decide or record.
         """
-        if self._length + len(opportunities) > self._most_waiting and self._waiting:
-            raise ApiError(
-                UNAVAILABLE, detail=f"{self._length} cells are waiting already.", headers={"Retry-After": "1"}
-            )
-        answer: asyncio.Future[list[Explained]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(opportunities, explain, answer))
-        self._length += len(opportunities)
-        if self._drain is None or self._drain.done():
-            self._drain = asyncio.create_task(self._serve())
-        return await answer
+        return await self._queue.ask(_Request(opportunities, explain))
 
     def close(self) -> None:
         """Let the worker finish what it holds, and end it."""
-        self._worker.shutdown(wait=True)
-
-    async def _serve(self) -> None:
-        while self._waiting:
-            group = self._next_group()
-            results = await asyncio.get_running_loop().run_in_executor(self._worker, self._decide_group, group)
-            for request, result in zip(group, results, strict=True):
-                if request.answer.done():  # the caller went away
-                    continue
-                if isinstance(result, ApiError):
-                    request.answer.set_exception(result)
-                else:
-                    request.answer.set_result(result)
-
-    def _next_group(self) -> list[_Request]:
-        size = taken = 0
-        for request in self._waiting:
-            if taken and size + len(request.opportunities) > self._together:
-                break
-            size += len(request.opportunities)
-            taken += 1
-        group, self._waiting = self._waiting[:taken], self._waiting[taken:]
-        self._length -= size
-        return group
+        self._queue.close()
 
     def _decide_group(self, group: Sequence[_Request]) -> list[list[Explained] | ApiError]:
         try:
@@ -141,6 +105,10 @@ def drivers_of(loop: Loop, decision: Decision) -> Sequence[Attribution]:
         return ()
 
 
+def _full(waiting: int) -> ApiError:
+    return ApiError(UNAVAILABLE, detail=f"{waiting} cells are waiting already.", headers={"Retry-After": "1"})
+
+
 def _told(error: Exception) -> ApiError:
     """What a caller is told of a failure inside. The cause goes to the log, not to strangers."""
     if isinstance(error, InvalidInput):
@@ -149,6 +117,10 @@ def _told(error: Exception) -> ApiError:
         )
         return ApiError(WRONG_FIELDS, [wrong])
     _log.error("no decision could be made", exc_info=error)
-    known = isinstance(error, BidloopError)
-    detail = str(error) if known else f"The server met {type(error).__name__}."
+    if isinstance(error, Unavailable):  # whose words name the server and its account
+        detail = "The database does not answer."
+    elif isinstance(error, BidloopError):
+        detail = str(error)
+    else:
+        detail = f"The server met {type(error).__name__}."
     return ApiError(UNAVAILABLE, detail=detail, headers={"Retry-After": "5"})

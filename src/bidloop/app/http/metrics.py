@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter as CountOf
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 from prometheus_client import (
@@ -20,6 +21,8 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bidloop.core.decision import Decision
+from bidloop.events.intake import Verdict
+from bidloop.events.ports import Lag
 from bidloop.prediction.predictor import Predictor
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -34,13 +37,17 @@ class Metrics:
     ----------
     predictor
         Asked at each reading for the model that serves, so that a hot swap shows.
+    lag
+        Asked at each reading how far the stream's consumers are behind; `None` where there is no stream.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, lag: Callable[[], Lag | None] | None = None) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._registry.register(_ModelCollector(predictor))
+        if lag is not None:
+            self._registry.register(_LagCollector(lag))
         self.requests = Counter(
             "bidloop_http_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
         )
@@ -60,6 +67,12 @@ class Metrics:
             ("reason",),
             registry=self._registry,
         )
+        self.events = Counter(
+            "bidloop_events",
+            "Events told; the code says why they were rejected.",
+            ("status", "code"),
+            registry=self._registry,
+        )
         self.problems = Counter("bidloop_http_problems", "Problem documents sent.", ("kind",), registry=self._registry)
 
     def count(self, decisions: Sequence[Decision]) -> None:
@@ -70,6 +83,11 @@ class Metrics:
                 self.no_bids.inc()
             for reason in decision.degraded:
                 self.degraded.labels(reason).inc()
+
+    def count_events(self, verdicts: Iterable[Verdict]) -> None:
+        """Count events that were answered."""
+        for (status, code), n in CountOf((verdict.status, verdict.code) for verdict in verdicts).items():
+            self.events.labels(status, code).inc(n)
 
     def page(self) -> bytes:
         """All figures in Prometheus's text format."""
@@ -86,6 +104,19 @@ class _ModelCollector(Collector):
         )
         info.add_metric((self._predictor.version,), 1)
         yield info
+
+
+class _LagCollector(Collector):
+    def __init__(self, lag: Callable[[], Lag | None]) -> None:
+        self._lag = lag
+
+    def collect(self) -> Iterable[Metric]:
+        lag = self._lag()
+        if lag is None:
+            return
+        yield GaugeMetricFamily("bidloop_events_lag_items", "Events that wait in the stream.", lag.items)
+        yield GaugeMetricFamily("bidloop_events_lag_entries", "Entries of the stream that they are in.", lag.entries)
+        yield GaugeMetricFamily("bidloop_events_lag_oldest_seconds", "Age of the oldest.", lag.oldest_seconds)
 
 
 class Measured:

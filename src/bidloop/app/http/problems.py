@@ -32,14 +32,35 @@ class Kind:
 WRONG_FIELDS = Kind(
     "wrong-fields", 422, "The request has wrong fields", "Mend the fields named in `errors` and send again."
 )
-NOT_JSON = Kind("not-json", 422, "The body is not JSON", "Send one JSON document in UTF-8.")
+NOT_JSON = Kind("not-json", 422, "The body is not JSON", "Send JSON in UTF-8.")
+NOT_GZIP = Kind("not-gzip", 422, "The body is not gzip", "Compress it anew, or send it as it is.")
 WRONG_MEDIA_TYPE = Kind(
     "wrong-media-type",
     415,
-    "The body is not declared as JSON",
-    "Send the header `Content-Type: application/json`, uncompressed.",
+    "The body is declared as something that is not taken here",
+    "Send the headers that `errors` asks for.",
 )
-TOO_LARGE = Kind("too-large", 413, "The body is too large", "Send the cells in several smaller batches.")
+CUT_OFF = Kind("cut-off", 400, "The body was cut off", "Send it again, whole.")
+TOO_LARGE = Kind("too-large", 413, "The body is too large", "Send it in several smaller parts.")
+NO_KEY = Kind(
+    "no-key",
+    401,
+    "The request needs an API key",
+    "Send `Authorization: Bearer TOKEN`; `bidloop keys create NAME --scope SCOPE` makes one.",
+)
+WRONG_SCOPE = Kind(
+    "wrong-scope",
+    403,
+    "The API key is for something else",
+    "Use a key with the scope that `errors` asks for, or with `admin`.",
+)
+TOO_FAST = Kind("too-fast", 429, "Too much comes from this sender", "Send it again after the seconds of `Retry-After`.")
+BEHIND = Kind(
+    "behind",
+    429,
+    "Events come in faster than they are stored",
+    "Nothing of the request was taken in; send it again after the seconds of `Retry-After`.",
+)
 UNKNOWN_ADDRESS = Kind("unknown-address", 404, "There is nothing at this address", "The addresses are listed at /docs.")
 UNKNOWN_DECISION = Kind(
     "unknown-decision",
@@ -54,17 +75,31 @@ UNAVAILABLE = Kind(
     "No decision can be made at the moment",
     "Nothing was recorded; send again after the seconds of `Retry-After`. The server's log tells the cause.",
 )
+EVENTS_UNAVAILABLE = Kind(
+    "events-unavailable",
+    503,
+    "No event can be taken in at the moment",
+    "Send the same again after the seconds of `Retry-After`: what was taken in already is known again by its id. The server's "
+    "log tells the cause.",
+)
 BROKEN = Kind("broken", 500, "The server failed", "This is a fault of the server, told in its log; please report it.")
 
 KINDS = (
     WRONG_FIELDS,
     NOT_JSON,
+    NOT_GZIP,
     WRONG_MEDIA_TYPE,
+    CUT_OFF,
     TOO_LARGE,
+    NO_KEY,
+    WRONG_SCOPE,
+    TOO_FAST,
+    BEHIND,
     UNKNOWN_ADDRESS,
     UNKNOWN_DECISION,
     WRONG_METHOD,
     UNAVAILABLE,
+    EVENTS_UNAVAILABLE,
     BROKEN,
 )
 

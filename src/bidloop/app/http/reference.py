@@ -9,7 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bidloop.app.http.openapi import EXAMPLE_CELL, OPERATIONS
+from bidloop.app.http.examples import EXAMPLE_CELL
+from bidloop.app.http.openapi import OPERATIONS, Operation
 from bidloop.app.http.problems import KINDS
 
 STYLE = """
@@ -41,26 +42,30 @@ def page(document: dict[str, Any]) -> str:
         info=document["info"],
         style=STYLE,
         example=json.dumps(EXAMPLE_CELL),
-        operations=[_operation(document, operation.path, operation.method) for operation in OPERATIONS],
+        operations=[_operation(document, operation) for operation in OPERATIONS],
         types=[
-            (name, _type(shape)) for name, shape in document["components"]["schemas"].items() if "properties" in shape
+            (name, _type(shape))
+            for name, shape in document["components"]["schemas"].items()
+            if "properties" in shape or "oneOf" in shape
         ],
         kinds=KINDS,
     )
 
 
-def _operation(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
-    told = document["paths"][path][method]
+def _operation(document: dict[str, Any], operation: Operation) -> dict[str, Any]:
+    told = document["paths"][operation.path][operation.method]
     takes = told.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     gives = told["responses"]["200"]["content"].get("application/json", {}).get("schema")
     return {
-        "method": method,
-        "path": path,
+        "method": operation.method,
+        "path": operation.path,
         "summary": told["summary"],
         "description": told["description"],
         "takes": takes and words(takes),
         "gives": gives and words(gives),
-        "problems": next(o.problems for o in OPERATIONS if (o.path, o.method) == (path, method)),
+        "parameters": [(one["name"], one["description"]) for one in told.get("parameters", [])],
+        "scope": operation.scope,
+        "problems": operation.all_problems,
     }
 
 
@@ -68,9 +73,10 @@ def _type(shape: dict[str, Any]) -> dict[str, Any]:
     required = shape.get("required", [])
     fields = [
         {"name": name, "type": words(field), "description": field.get("description", ""), "required": name in required}
-        for name, field in shape["properties"].items()
+        for name, field in shape.get("properties", {}).items()
     ]
-    return {"description": shape.get("description", ""), "fields": fields}
+    kinds = [words(one) for one in shape.get("oneOf", [])]
+    return {"description": shape.get("description", ""), "fields": fields, "kinds": kinds}
 
 
 def words(shape: dict[str, Any]) -> str:
@@ -83,8 +89,10 @@ def words(shape: dict[str, Any]) -> str:
     """
     if "$ref" in shape:
         return str(shape["$ref"]).rpartition("/")[2]
-    if "anyOf" in shape:
-        return ", or ".join(words(part) for part in shape["anyOf"])
+    if alternatives := shape.get("anyOf") or shape.get("oneOf"):
+        return ", or ".join(words(part) for part in alternatives)
+    if "enum" in shape:
+        return " or ".join(json.dumps(value) for value in shape["enum"])
     kind = str(shape.get("type", "value"))
     if kind == "array":
         most = f", at most {shape['maxItems']}" if "maxItems" in shape else ""

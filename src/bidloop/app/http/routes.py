@@ -1,10 +1,10 @@
-"""What each address answers."""
+"""What the addresses of the prediction API answer, and those for operators."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,17 +15,15 @@ from starlette.responses import Response
 from bidloop.app.http.body import BodyReader, contradicts
 from bidloop.app.http.border import answer_of, opportunity_of, record_of
 from bidloop.app.http.decision_queue import DecisionQueue, drivers_of
+from bidloop.app.http.incoming import read_body
 from bidloop.app.http.metrics import MEDIA_TYPE, Metrics
-from bidloop.app.http.problems import TOO_LARGE, UNAVAILABLE, UNKNOWN_DECISION, WRONG_MEDIA_TYPE, ApiError
+from bidloop.app.http.problems import UNAVAILABLE, UNKNOWN_DECISION, ApiError
 from bidloop.app.http.schema import CampaignData, DecisionRecord, FieldError, Health, Readiness
 from bidloop.core.decision import Decision
 from bidloop.core.errors import NotFound
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.prediction import POOLED
 from bidloop.loop import Loop
-
-PATIENCE = 8
-"""A body too large is read to this many times the limit before it is refused, so that its sender is still listening."""
 
 _encode = msgspec.json.Encoder().encode
 _id = re.compile(r"[0-9A-Za-z_.:-]{1,128}")
@@ -40,6 +38,8 @@ class Routes:
         The loop that decides.
     queue, metrics
         Where decisions are made, and where they are counted.
+    takes_events
+        Whether events are taken in at the moment.
     timezone, currency
         The account's.
     max_body_bytes, max_batch
@@ -52,6 +52,7 @@ class Routes:
         queue: DecisionQueue,
         metrics: Metrics,
         *,
+        takes_events: Callable[[], bool],
         timezone: ZoneInfo,
         currency: str,
         max_body_bytes: int,
@@ -60,6 +61,7 @@ class Routes:
         self._loop = loop
         self._queue = queue
         self._metrics = metrics
+        self._takes_events = takes_events
         self._timezone = timezone
         self._currency = currency
         self._max_body_bytes = max_body_bytes
@@ -112,7 +114,14 @@ class Routes:
                 headers={"Retry-After": "5"},
             ) from error
         version = self._loop.predictor.version
-        return _json(Readiness(status="ready", model_version=version, degraded=version == POOLED))
+        return _json(
+            Readiness(
+                status="ready",
+                model_version=version,
+                degraded=version == POOLED,
+                takes_events=self._takes_events(),
+            )
+        )
 
     async def metrics(self, request: Request) -> Response:
         """The figures for Prometheus."""
@@ -128,48 +137,6 @@ class Routes:
         except NotFound as error:
             raise _unknown_decision(decision_id) from error
         return record_of(decision, drivers_of(self._loop, decision))
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The bytes of a request that is declared as JSON.
-
-    Raises
-    ------
-    ApiError
-        When it is declared as something else, or is larger than `limit` bytes.
-    """
-    _require_json(request)
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= limit:
-            chunks.append(chunk)
-        elif size > PATIENCE * limit:
-            break
-    if size > limit:
-        found = f"{size} bytes" if size <= PATIENCE * limit else f"more than {PATIENCE * limit} bytes"
-        wrong = FieldError(path="$", found=found, expected=f"at most {limit} bytes")
-        raise ApiError(TOO_LARGE, [wrong], headers={"Connection": "close"})
-    return b"".join(chunks)
-
-
-def _require_json(request: Request) -> None:
-    declared = request.headers.get("content-type", "")
-    media, _, parameters = declared.partition(";")
-    media = media.strip().lower()
-    charset = re.search(r"charset\s*=\s*\"?([\w-]+)", parameters, re.IGNORECASE)
-    errors = []
-    if media != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", media):
-        found = f'"{declared[:100]}"' if declared else "no such header"
-        errors.append(FieldError(path="Content-Type", found=found, expected="application/json"))
-    elif charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
-        errors.append(FieldError(path="Content-Type", found=f"charset {charset[1][:40]}", expected="charset utf-8"))
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        errors.append(FieldError(path="Content-Encoding", found=f'"{encoding[:100]}"', expected="no encoding"))
-    if errors:
-        raise ApiError(WRONG_MEDIA_TYPE, errors)
 
 
 def _unknown_decision(decision_id: str) -> ApiError:

@@ -255,6 +255,7 @@ class Readiness(Answer, frozen=True, kw_only=True):
     status: Annotated[str, Meta(examples=["ready"])]
     model_version: Annotated[str, Meta(description="The model that serves; 'pooled' before the first training.")]
     degraded: Annotated[bool, Meta(description="Whether answers come from pooled rates because no model serves.")]
+    takes_events: Annotated[bool, Meta(description="Whether events are taken in at the moment.")]
 
 
 class FieldError(Answer, frozen=True, kw_only=True):

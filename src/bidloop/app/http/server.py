@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from importlib.metadata import version
 from types import FrameType
 from zoneinfo import ZoneInfo
@@ -16,29 +17,42 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bidloop.app.http.backlog import Backlog
+from bidloop.app.http.client_address import is_own, networks
 from bidloop.app.http.decision_queue import DecisionQueue
+from bidloop.app.http.doorkeeper import Doorkeeper, Handler
+from bidloop.app.http.event_queue import EventQueue
+from bidloop.app.http.event_routes import EventRoutes
+from bidloop.app.http.keyring import Keyring
 from bidloop.app.http.metrics import Measured, Metrics
-from bidloop.app.http.openapi import OPERATIONS, description
+from bidloop.app.http.openapi import EVENTS, OPERATIONS, Operation, description
 from bidloop.app.http.problems import BROKEN, UNKNOWN_ADDRESS, WRONG_METHOD, ApiError, nearest
+from bidloop.app.http.rate_limit import RateLimit
 from bidloop.app.http.reference import HEADERS, page
 from bidloop.app.http.routes import Routes
 from bidloop.app.http.schema import FieldError
+from bidloop.app.http.watch import watching
 from bidloop.app.settings import Settings
+from bidloop.app.wiring import House
 from bidloop.core.errors import ConfigurationError
 from bidloop.loop import Loop
 
 DRAIN_SECONDS = 30
 """How long requests in flight may take to finish after the process was told to end."""
 
+LOOK_SECONDS = 1.0
+"""How often keys and backlog are looked at."""
+
 ADDRESSES = tuple(operation.path for operation in OPERATIONS)
 
 
-def create_app(loop: Loop, settings: Settings) -> Starlette:
-    """The prediction API over a loop.
+def create_app(loop: Loop, settings: Settings, house: House) -> Starlette:
+    """The API over a loop.
 
     Parameters
     ----------
@@ -46,35 +60,67 @@ def create_app(loop: Loop, settings: Settings) -> Starlette:
         The loop that decides; the application does not close it.
     settings
         Timezone, currency and the limits of the API.
+    house
+        The way in for events, and the keys.
     """
-    metrics = Metrics(loop.predictor)
-    queue = DecisionQueue(loop)
     http = settings.http
+    keyring = Keyring(house.keys, http.keys, http.host)
+    requests = RateLimit(http.requests_per_second, math.ceil(http.requests_per_second))
+    doorkeeper = Doorkeeper(keyring, networks(http.trusted_proxies), requests)
+    backlog = None if house.stream is None else Backlog(house.stream, settings.stream)
+    metrics = Metrics(loop.predictor, None if backlog is None else lambda: backlog.lag)
+    decisions = DecisionQueue(loop)
+    # What waits in a stream is stored by another process, and the loop follows the log by itself.
+    events = EventQueue(house.reception, house.door, loop.follow if house.stream is None else None)
+    telling = EventRoutes(
+        events,
+        metrics,
+        doorkeeper,
+        backlog=backlog,
+        limit=RateLimit(http.events_per_second, http.events_burst),
+        clock=house.clock,
+        max_bytes=http.max_events_bytes,
+        max_events=http.max_events,
+        assume_consent=settings.privacy.assume_consent,
+    )
     routes = Routes(
         loop,
-        queue,
+        decisions,
         metrics,
+        takes_events=telling.takes_events,
         timezone=ZoneInfo(settings.timezone),
         currency=settings.currency,
         max_body_bytes=http.max_body_bytes,
         max_batch=http.max_batch,
     )
-    document = description(version("bidloop"), max_batch=http.max_batch, max_body_bytes=http.max_body_bytes)
+    document = description(
+        version("bidloop"), max_batch=http.max_batch, max_body_bytes=http.max_body_bytes, max_events=http.max_events
+    )
+    figures = routes.metrics if is_own(http.host) else doorkeeper.guarded(routes.metrics, "admin")
     handlers = {
-        "predict": routes.predict,
-        "predictBatch": routes.predict_batch,
-        "decision": routes.decision,
+        "predict": doorkeeper.guarded(routes.predict, "predict"),
+        "predictBatch": doorkeeper.guarded(routes.predict_batch, "predict"),
+        "decision": doorkeeper.guarded(routes.decision, "predict"),
+        "events": telling.events,
+        "pixel": telling.pixel,
         "health": routes.healthz,
         "readiness": routes.readyz,
-        "metrics": routes.metrics,
+        "metrics": figures,
         "openapi": _constant(msgspec.json.encode(document), "application/json", {}),
         "docs": _constant(page(document).encode(), "text/html", HEADERS),
     }
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        queue.close()
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(watching(keyring.look, LOOK_SECONDS))
+            # What other processes write, importers and absorbers, is learned as well.
+            await stack.enter_async_context(watching(loop.follow, LOOK_SECONDS))
+            if backlog is not None:
+                await stack.enter_async_context(watching(backlog.look, LOOK_SECONDS))
+            yield
+        decisions.close()
+        events.close()
 
     async def told(request: Request, error: Exception) -> Response:
         problem = _problem(request, error)
@@ -82,20 +128,31 @@ def create_app(loop: Loop, settings: Settings) -> Starlette:
         return problem.response(request.url.path)
 
     app = Starlette(
-        routes=[
-            Route(
-                operation.path.replace("{id}", "{decision_id}"),
-                handlers[operation.name],
-                methods=[operation.method.upper()],
-            )
-            for operation in OPERATIONS
-        ],
+        routes=[_route(operation, handlers[operation.name], http.cors_origins) for operation in OPERATIONS],
         middleware=[Middleware(Measured, metrics, ADDRESSES)],
         exception_handlers={ApiError: told, HTTPException: told, Exception: told},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # a misspelt address gets a problem that names the right one
     return app
+
+
+def _route(operation: Operation, handler: Handler, origins: Sequence[str]) -> Route:
+    methods = [operation.method.upper()]
+    middleware = []
+    if operation.path == EVENTS and origins:
+        methods.append("OPTIONS")
+        headers = ["Authorization", "Content-Encoding", "Content-Type", "Prefer"]
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=origins,
+                allow_methods=["POST"],
+                allow_headers=headers,
+                expose_headers=["Retry-After"],
+            )
+        )
+    return Route(operation.path.replace("{id}", "{decision_id}"), handler, methods=methods, middleware=middleware)
 
 
 def serve(app: Starlette, host: str, port: int, *, on_start: Callable[[str], None] | None = None) -> None:
@@ -138,6 +195,7 @@ class Server(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # whose X-Forwarded-For is believed is a setting, which uvicorn would forestall
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         super().__init__(config)
@@ -195,8 +253,8 @@ def _unavailable(host: str, port: int, reason: str) -> ConfigurationError:
     )
 
 
-def _constant(body: bytes, media_type: str, headers: dict[str, str]) -> Callable[[Request], Response]:
-    def answer(_: Request) -> Response:
+def _constant(body: bytes, media_type: str, headers: dict[str, str]) -> Handler:
+    async def answer(_: Request) -> Response:
         return Response(body, media_type=media_type, headers=headers)
 
     return answer
