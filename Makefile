@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test check format bench chaos fuzz lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,14 @@ format: $(VENV)/.dev ## put the code in shape
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
-bench: setup ## every benchmark, with its peer in the same run
-	@for file in benchmarks/[a-z]*.py; do name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+bench: $(VENV)/.dev ## every benchmark, with its peer in the same run
+	@for name in ctr rtb ingest; do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+chaos: $(VENV)/.dev ## the kill test: 200,000 events while everything is killed with -9, again and again
+	$(BIN)/python -m benchmarks.chaos
+
+fuzz: $(VENV)/.dev ## 10,000 generated bad requests at the intake
+	FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -q -s --show-capture=no tests/app/test_http_events_fuzz.py
 
 lock: $(VENV)/.dev ## resolve the dependencies anew into requirements/
 	$(BIN)/python -m pip install -q pip-tools

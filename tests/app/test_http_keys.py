@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from bidloop.app.http.keyring import Keyring
+from bidloop.app.http.problems import ApiError
 from bidloop.app.settings import load_settings
 from bidloop.app.wiring import House, open_house
 from bidloop.core.api_key import ApiKey, new_key
@@ -141,9 +143,12 @@ def test_keys_go_on_to_open_while_the_database_does_not_answer(serve_home, tmp_p
         assert api.predict().status_code == 401
 
 
-def test_before_the_keys_were_ever_read_one_is_needed():
-    keyring = Keyring(keys=None, mode="auto", host="127.0.0.1")  # type: ignore[arg-type]
-    assert keyring.required
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_before_the_keys_were_ever_read_a_sender_is_asked_to_come_again_and_not_refused(mode):
+    keyring = Keyring(keys=None, mode=mode, host="127.0.0.1")  # type: ignore[arg-type]
+    with pytest.raises(ApiError) as caught:
+        keyring.admit(Request({"type": "http", "headers": []}), "ingest")
+    assert (caught.value.kind.status, caught.value.headers["Retry-After"]) == (503, "1")
 
 
 def test_the_pixel_takes_its_key_from_the_address_and_is_an_image_in_any_case(serve_home, house):

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks import ctr, ingest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -21,12 +23,14 @@ def test_the_bidding_benchmark_prints_the_published_rows(data: Callable[[str], P
     assert rows["lin"]["clicks"] < rows["rlb"]["clicks"] <= rows["ours"]["clicks"]
 
 
+def test_the_ingest_benchmark_stores_everything_and_prints_every_way() -> None:
+    speeds = ingest.run(events=3_000, rounds=1)
+    assert set(speeds) == {"door", "absorb", "door and absorb", "copy", "rows"}
+    assert all(speed > 0 for one in speeds.values() for speed in one)
+    assert speeds["absorb"] > speeds["door and absorb"]
+
+
 def test_the_click_benchmark_puts_ours_ahead_of_its_peer(data: Callable[[str], Path]) -> None:
-    sys.path.insert(0, str(ROOT))
-    try:
-        from benchmarks import ctr
-    finally:
-        sys.path.remove(str(ROOT))
     rows, _ = ctr.run(
         data("ipinyou_season2"), delay=timedelta(minutes=3), seed=42, resamples=20, kinds=("constant", "logistic")
     )

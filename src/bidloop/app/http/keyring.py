@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.requests import Request
 
 from bidloop.app.http.client_address import is_own
-from bidloop.app.http.problems import NO_KEY, WRONG_SCOPE, ApiError
+from bidloop.app.http.problems import KEYS_UNREAD, NO_KEY, WRONG_SCOPE, ApiError
 from bidloop.app.http.schema import FieldError
 from bidloop.core.api_key import ApiKey, ApiKeys, Scope, key_id_of
 
@@ -40,10 +40,8 @@ class Keyring:
 
     @property
     def required(self) -> bool:
-        """Whether callers need a key. Before the keys were ever read, they do."""
-        if self._mode == "auto":
-            return not self._own or self._known is None or bool(self._known)
-        return self._mode == "required"
+        """Whether callers need a key."""
+        return self._mode == "required" or (self._mode == "auto" and (not self._own or bool(self._known)))
 
     def admit(self, request: Request, scope: Scope, token: str = "") -> ApiKey | None:
         """The key of a caller who may do what the scope says; `None` where no keys are required.
@@ -56,8 +54,11 @@ class Keyring:
         Raises
         ------
         ApiError
-            401 without a key that is known and in force, 403 with one for something else.
+            401 without a key that is known and in force, 403 with one for something else; 503 before the keys were ever read,
+            since a sender gives up what it is told it may not send.
         """
+        if self._known is None and self._mode != "off":
+            raise ApiError(KEYS_UNREAD, headers={"Retry-After": "1"})
         if not self.required:
             return None
         scheme, _, told = request.headers.get("authorization", "").partition(" ")

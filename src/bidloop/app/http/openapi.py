@@ -42,6 +42,9 @@ class Parameter:
     schema: dict[str, Any]
 
 
+_OF_KEYS = (problems.NO_KEY, problems.WRONG_SCOPE, problems.TOO_FAST, problems.KEYS_UNREAD)
+
+
 @dataclass(frozen=True)
 class Operation:
     """One address with its method, what it takes and gives, who may ask, and which problems it may answer with."""
@@ -63,7 +66,10 @@ class Operation:
     @property
     def all_problems(self) -> tuple[Kind, ...]:
         """Its problems, with those that every address has that asks for a key."""
-        return (*self.problems, *((problems.NO_KEY, problems.WRONG_SCOPE, problems.TOO_FAST) if self.scope else ()))
+        return (
+            *self.problems,
+            *(_OF_KEYS if self.scope else ()),
+        )
 
 
 OPERATIONS = (

@@ -69,6 +69,12 @@ UNKNOWN_DECISION = Kind(
     "Use the `decisionId` of an answer that this home folder gave.",
 )
 WRONG_METHOD = Kind("wrong-method", 405, "The address does not take this method", "Use a method of the `Allow` header.")
+KEYS_UNREAD = Kind(
+    "keys-unread",
+    503,
+    "It cannot be told at the moment who may ask",
+    "The keys have not been read since the server started; send again after the seconds of `Retry-After`.",
+)
 UNAVAILABLE = Kind(
     "unavailable",
     503,
@@ -92,6 +98,7 @@ KINDS = (
     CUT_OFF,
     TOO_LARGE,
     NO_KEY,
+    KEYS_UNREAD,
     WRONG_SCOPE,
     TOO_FAST,
     BEHIND,

@@ -11,7 +11,7 @@ _log = logging.getLogger("bidloop.http")
 
 
 @contextlib.asynccontextmanager
-async def watching(look: Callable[[], None], seconds: float) -> AsyncIterator[None]:
+async def watching(look: Callable[[], object], seconds: float) -> AsyncIterator[None]:
     """Look at once, and then every so many seconds in a thread, for as long as the context lasts.
 
     A look that fails is told in the log, the first time of several in a row, and what was seen last goes on to hold.
@@ -33,7 +33,7 @@ async def watching(look: Callable[[], None], seconds: float) -> AsyncIterator[No
             await task
 
 
-async def _try(look: Callable[[], None], failing: bool) -> bool:
+async def _try(look: Callable[[], object], failing: bool) -> bool:
     try:
         await asyncio.to_thread(look)
     except Exception as error:
