@@ -63,6 +63,14 @@ def test_quality_and_share_are_never_invented(measures):
     assert figures.impression_share is None
 
 
+def test_what_the_row_itself_tells_goes_before_the_measures_of_its_opportunity():
+    row = report(quality_score=8.0, impression_share=61.5)
+    figures = engineer(msgspec.structs.replace(row, impression_share=0.6, quality_score=float("nan")))
+    assert (figures.impression_share, figures.quality_score) == (0.6, 8.0)
+    bare = engineer(msgspec.structs.replace(report(), impression_share=0.0, quality_score=7.0))
+    assert (bare.impression_share, bare.quality_score) == (0.0, 7.0)
+
+
 def test_normalising_leaves_its_input_alone_and_stays_in_the_unit_interval():
     rows = [engineer(report(clicks=clicks)) for clicks in (10, 20, 50)]
     ranges = fit_ranges(rows[:2])

@@ -96,6 +96,36 @@ def test_a_rate_never_exceeds_one_even_where_conversions_outnumber_clicks():
     assert value(store, "cell_conversion_rate", shoes(MONDAY + DAY)) == 1.0
 
 
+def test_what_was_restated_counts_as_it_was_restated():
+    restated, right = InProcessStore(VIEW), InProcessStore(VIEW)
+    restated.observe(seen((shoes(), 1000, 100, 20), (shoes(), -200, -60, -20)))
+    right.observe(seen((shoes(), 800, 40, 0)))
+    assert restated.read([shoes(MONDAY + DAY)]).row(0) == right.read([shoes(MONDAY + DAY)]).row(0)
+
+
+def test_less_than_nothing_reads_as_nothing_and_is_not_forgotten():
+    store = InProcessStore(VIEW)
+    store.observe(seen((shoes(), 1000, 10, -5)))
+    row = store.read([shoes(MONDAY + DAY)]).row(0).numeric
+    assert row["account_conversion_rate"] == pytest.approx(2 / (5 + 2 / 0.05))
+    store.observe(seen((shoes(), -2000, 0, 0)))
+    assert value(store, "account_ctr", shoes(MONDAY + DAY)) is None
+    store.observe(seen((shoes(), 1800, 0, 7)))
+    row = store.read([shoes(MONDAY + DAY)]).row(0).numeric
+    assert row["account_impressions"] == pytest.approx(400)
+    assert row["account_conversion_rate"] == pytest.approx((1 + 2) / (5 + 2 / 0.05))
+
+
+def test_what_is_taken_back_before_it_was_added_meets_it_later():
+    store = InProcessStore(VIEW)
+    store.observe(seen((shoes(MONDAY - DAY), -100, 0, 0), (shoes(), 1000, 10, 0)))
+    assert value(store, "account_impressions", shoes(MONDAY)) is None
+    assert value(store, "account_impressions", shoes(MONDAY + DAY)) == pytest.approx(500 - 25)
+    # Late facts join the sums behind them as they are, not as they read.
+    store.observe(seen((shoes(MONDAY - 2 * DAY), -100, 0, 0)))
+    assert value(store, "account_impressions", shoes(MONDAY + DAY)) == pytest.approx(500 - 25 - 12.5)
+
+
 def test_an_impression_is_no_part_of_its_own_features():
     store = InProcessStore(VIEW)
     store.observe(seen((shoes(), 1, 1, 0)))
@@ -196,7 +226,7 @@ def test_columns_come_in_the_order_of_the_view():
     assert table.view == VIEW.version
 
 
-@pytest.mark.parametrize("counts", [(-1, 0, 0), (1, math.nan, 0), (1, 0, math.inf)])
+@pytest.mark.parametrize("counts", [(-math.inf, 0, 0), (1, math.nan, 0), (1, 0, math.inf)])
 def test_an_observation_that_makes_no_sense_leaves_the_store_as_it_was(counts):
     store = InProcessStore(VIEW)
     with pytest.raises(InvalidInput, match="observation 1"):

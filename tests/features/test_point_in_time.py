@@ -60,7 +60,21 @@ def test_without_questions_there_are_no_rows_but_all_columns():
 
 def test_numbers_that_make_no_sense_are_refused():
     with pytest.raises(InvalidInput, match="impressions in observation 0"):
-        point_in_time(campaign_view(), seen(0, impressions=-1.0), [shown(1)])
+        point_in_time(campaign_view(), seen(0, impressions=math.nan), [shown(1)])
+
+
+def test_less_than_nothing_reads_as_nothing_and_is_not_forgotten():
+    taken, added = seen(0, impressions=-100.0), seen(1, impressions=300.0)
+    both = Observations(
+        **{
+            name: np.concatenate((getattr(taken, name), getattr(added, name)))
+            for name in ("at", "impressions", "clicks", "conversions", "value", "cost")
+        },
+        opportunities=[*taken.opportunities, *added.opportunities],
+    )
+    known = point_in_time(campaign_view(half_life_days=1.0), both, [shown(1), shown(2)])
+    np.testing.assert_allclose(known.numeric["account_impressions"], [math.nan, 150.0 - 25.0])
+    assert known.numeric["account_ctr"][1] == pytest.approx((0.75 + 2) / (125 + 2 / 0.01))
 
 
 def test_running_sums_of_a_small_key_are_exact_beside_a_huge_one():

@@ -47,7 +47,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         clicks=st.integers(0, 9), conversions=st.integers(-1, 9), spend=st.integers(-1, 9).map(Money),
     ),
 )  # fmt: skip
-REJECTED = st.builds(Rejected, source=NAMES, position=st.integers(1, 5), code=NAMES, reason=NAMES, raw=st.binary(max_size=3))
+REJECTED = st.builds(
+    Rejected, source=NAMES, position=st.integers(1, 5), code=NAMES, reason=NAMES, raw=st.binary(max_size=3)
+)
 
 
 @st.composite
@@ -100,7 +102,9 @@ class Room:
 
     def state(self) -> dict[str, object]:
         # Rejected rows have no order that would mean anything: their count and content must agree.
-        rows = sorted((row.source, row.position, row.code, row.raw) for kept in self.quarantine.list(1_000) for row in [kept.row])
+        rows = sorted(
+            (row.source, row.position, row.code, row.raw) for kept in self.quarantine.list(1_000) for row in [kept.row]
+        )
         return {"events": [event for _, event in self.log.read()], "quarantine": rows, "accepted": self.accepted}
 
 

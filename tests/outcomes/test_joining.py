@@ -8,7 +8,19 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import numpy as np
 
-from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, ImpressionServed
+from bidloop.core.event import (
+    BidLost,
+    BidPlaced,
+    BidWon,
+    CampaignReported,
+    ClickReceived,
+    ConversionReported,
+    ConversionRestated,
+    ConversionRetracted,
+    ImpressionServed,
+    PageViewed,
+    PlatformChanged,
+)
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
@@ -53,6 +65,27 @@ def order(name: str, after: timedelta = DAY, number: int = 1, order_id: str = ""
     )
 
 
+def restated(name: str, after: timedelta, order_id: str = "1", value: int = 0) -> ConversionRestated:
+    return ConversionRestated(
+        event_id=f"rest-{after}", at=AT + after, impression_id=name, order_id=order_id, value=Money(value)
+    )
+
+
+def retracted(name: str, after: timedelta, order_id: str = "1") -> ConversionRetracted:
+    return ConversionRetracted(event_id=f"retr-{after}", at=AT + after, impression_id=name, order_id=order_id)
+
+
+def won(name: str, price: Money | None, after: timedelta = timedelta(seconds=-1)) -> BidWon:
+    return BidWon(event_id=f"won-{after}", at=AT + after, impression_id=name, price=price)
+
+
+def row(clicks: int, known: timedelta | None = None, at: datetime = AT, row_id: str = "r") -> CampaignReported:
+    return CampaignReported(
+        event_id=f"{row_id}-{clicks}", at=at, opportunity=cell("r"), impressions=100, clicks=clicks, conversions=1,
+        spend=Money(clicks * 1_000_000), row_id=row_id, known_at=None if known is None else at + known,
+    )  # fmt: skip
+
+
 def joiner(*decided: str, **settings: float) -> Joiner:
     return Joiner(Decided(*decided), OutcomeSettings(**settings))
 
@@ -90,6 +123,92 @@ def test_a_report_row_adds_its_counts_and_a_lost_bid_nothing() -> None:
     known = joiner().join([report, BidLost(event_id="l", at=AT, impression_id="x")])
     assert rows(known) == [("r", 9, 2, 3)]
     assert known.cost.tolist() == [4.0]
+
+
+def test_what_users_and_markets_do_and_bids_that_were_placed_add_nothing() -> None:
+    room = joiner()
+    known = room.join([
+        PageViewed(event_id="p", at=AT), PlatformChanged(event_id="c", at=AT, platform="x", change="y"),
+        BidPlaced(event_id="b", at=AT, impression_id="a", bid=Money(1)), won("a", None),
+    ])  # fmt: skip
+    assert len(known) == 0
+    assert (room.orphans, room.too_late, len(room._waiting)) == (0, 0, 0)
+
+
+def test_a_restated_order_adds_the_difference_and_a_retracted_one_takes_all_back_when_it_became_known() -> None:
+    events = [
+        shown("a", weight=2.0), order("a", order_id="1", value=9_000_000), restated("a", 2 * DAY, value=4_000_000),
+        retracted("a", 3 * DAY),
+    ]  # fmt: skip
+    known = joiner().join(events)
+    assert known.at.tolist() == [event.at.replace(tzinfo=None) for event in events]
+    assert known.conversions.tolist() == [0, 2, 0, -2]
+    assert known.value.tolist() == [0, 18, -10, -8]
+
+
+def test_an_order_that_is_retracted_before_it_is_reported_never_counts() -> None:
+    room = joiner()
+    assert len(room.join([retracted("a", 2 * DAY), order("a", order_id="1", value=5)])) == 0
+    assert rows(room.join([shown("a")])) == [("a", 1, 0, 0)]
+    assert len(room.join([order("a", 4 * DAY, 2, order_id="1", value=5), retracted("a", 3 * DAY)])) == 0
+    assert room.orphans == 0
+
+
+def test_a_restatement_and_a_retraction_count_within_the_conversion_window_of_the_impression() -> None:
+    room = joiner(attribution_window_days=9.0, conversion_window_days=2.0)
+    late = timedelta(days=2, microseconds=1)
+    known = room.join([
+        shown("a"), order("a", order_id="1"), order("a", order_id="2"), restated("a", 2 * DAY, value=1_000_000),
+        restated("a", late, value=7), retracted("a", late, order_id="2"),
+    ])  # fmt: skip
+    assert (known.conversions.sum(), known.value.sum()) == (2, 1)
+    assert room.too_late == 2
+
+
+def test_a_win_notice_gives_the_price_that_the_impression_does_not_tell_once() -> None:
+    def cost(*events: ImpressionServed | BidWon) -> list[tuple[float, float]]:
+        room = joiner()
+        known = [room.join([event]) for event in events]
+        return [(o.impressions[i], o.cost[i]) for o in known for i in range(len(o))]
+
+    bare, priced = shown("a", weight=2.0), shown("a", weight=2.0, price=Money(3_000_000))
+    notice, later = won("a", Money(5_000_000)), won("a", Money(7_000_000), after=DAY)
+    assert cost(notice, later, bare) == [(2, 10)]
+    assert cost(bare, notice, later) == [(2, 0), (0, 10)]
+    assert cost(notice, bare, later) == [(2, 10)]
+    assert cost(won("a", None), bare, later) == [(2, 0), (0, 14)]
+    assert cost(notice, priced, later) == cost(priced, notice) == [(2, 6)]
+    assert cost(notice) == []
+
+
+def test_a_late_win_notice_costs_when_it_came() -> None:
+    known = joiner().join([shown("a"), won("a", Money(5_000_000), after=DAY)])
+    assert known.at.tolist() == [AT.replace(tzinfo=None), (AT + DAY).replace(tzinfo=None)]
+
+
+def test_a_win_notice_of_a_clicked_decision_waits_for_its_impression() -> None:
+    room = joiner("d")
+    room.join([click("d"), won("d", Money(5_000_000))])
+    assert room.join([shown("d")]).cost.tolist() == [5.0]
+
+
+def test_a_report_row_that_is_told_again_adds_the_difference_when_the_platform_told_it() -> None:
+    room = joiner()
+    known = room.join([row(7, DAY)])
+    assert (known.at[0], known.clicks[0], known.cost[0]) == (np.datetime64("2026-03-01T12"), 7, 7)
+    known = room.join([row(5, 2 * DAY), row(5, 3 * DAY), row(9, -DAY), row(4, row_id="")])
+    assert known.at.tolist() == [(AT + after).replace(tzinfo=None) for after in (2 * DAY, 0 * DAY, 0 * DAY)]
+    assert rows(known) == [("r", 0, -2, 0), ("r", 0, 4, 0), ("r", 100, 4, 1)]
+    assert known.cost.tolist() == [-2, 4, 4]
+
+
+def test_a_restated_row_that_is_no_longer_remembered_is_too_late_and_never_counts_twice() -> None:
+    room = joiner(max_open_impressions=3)
+    days = [row(1, at=AT + day * DAY, row_id=f"day {day}") for day in (4, 2, 3, 0, 1)]  # an import in any order
+    assert room.join(days).impressions.sum() == 500
+    assert len(room.join([row(9, 9 * DAY, AT, "day 0"), row(9, 9 * DAY, AT + DAY, "day 1")])) == 0
+    assert room.too_late == 2
+    assert rows(room.join([row(9, 9 * DAY, AT + 2 * DAY, "day 2")])) == [("r", 0, 8, 0)]
 
 
 def test_a_row_of_a_sample_stands_for_many_with_all_that_came_of_it() -> None:
@@ -182,6 +301,8 @@ def test_memory_is_bounded_by_number_and_the_oldest_goes_first() -> None:
     room = joiner(max_open_impressions=3)
     room.join([shown(name) for name in "abcde"])
     assert sorted(room._shown) == ["c", "d", "e"]
+    room.join([won(name, Money(1)) for name in "vwxyz"])
+    assert sorted(room._waiting) == ["x", "y", "z"]
 
 
 def test_a_joiner_rebuilt_from_the_log_goes_on_where_the_old_one_was() -> None:

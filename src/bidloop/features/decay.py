@@ -30,6 +30,9 @@ class DecayedCounts:
 
     Facts are taken in cheaply and added up when somebody asks: a bulk load is sorted once.
 
+    A fact may be negative: a report that was restated. Where the sum is below zero, because something was taken back before
+    it was added, it reads as zero; the sum itself is kept, so that what is added later meets it.
+
     Parameters
     ----------
     per_microsecond
@@ -45,6 +48,9 @@ class DecayedCounts:
     (25.0, 0.5, 0.0)
     >>> counts.before(3 * day)
     (62.5, 0.75, 0.0)
+    >>> counts.pending.append((3 * day, 0.0, -2.0, 0.0))
+    >>> counts.before(4 * day)
+    (31.25, 0.0, 0.0)
     """
 
     __slots__ = ("_clicks", "_conversions", "_impressions", "_newest", "_per_microsecond", "_times", "pending")
@@ -60,7 +66,19 @@ class DecayedCounts:
         self.pending: list[Fact] = []
 
     def before(self, instant: int) -> Counts | None:
-        """The counts from facts strictly before an instant, or `None` where there is no such fact."""
+        """The counts from facts strictly before an instant, none below 0, or `None` where there is no such fact."""
+        sums = self._sums_before(instant)
+        if sums is None:
+            return None
+        impressions, clicks, conversions = sums
+        # Comparisons, not `max`: this is read for every rate of every opportunity.
+        return (
+            impressions if impressions > 0.0 else 0.0,
+            clicks if clicks > 0.0 else 0.0,
+            conversions if conversions > 0.0 else 0.0,
+        )
+
+    def _sums_before(self, instant: int) -> Counts | None:
         if self.pending:
             self._add_up()
         at, impressions, clicks, conversions = self._newest
@@ -97,7 +115,9 @@ class DecayedCounts:
                 place += 1
             self._extend(facts[start:place])
             added.pending = facts[start:place]
-            self._append(at, *(known + more for known, more in zip(sums, added.before(at) or _NOTHING, strict=True)))
+            self._append(
+                at, *(known + more for known, more in zip(sums, added._sums_before(at) or _NOTHING, strict=True))
+            )
         self._extend(facts[place:])
         self._newest = self._row(-1)
 

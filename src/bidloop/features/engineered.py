@@ -31,7 +31,7 @@ class EngineeredFeatures(msgspec.Struct, frozen=True, kw_only=True, rename="came
     cost_per_conversion
         Spend per conversion in account currency; `None` without conversions.
     impression_share, quality_score
-        As the platform reports them, in its unit; `None` where it does not.
+        As the report's row tells them, else as the measures of its opportunity; `None` where neither does.
     day_of_month
         1 … 31.
     is_weekend
@@ -57,7 +57,7 @@ def engineer(report: CampaignReported, timezone: str = "UTC") -> EngineeredFeatu
     """Derive the figures of one report row.
 
     Nothing is made up: a ratio with nothing to divide by is missing, and so are impression share and quality score
-    unless the row's opportunity carries them as the measures ``impression_share`` and ``quality_score``.
+    unless the row tells them, or its opportunity carries them as the measures ``impression_share`` and ``quality_score``.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def engineer(report: CampaignReported, timezone: str = "UTC") -> EngineeredFeatu
         ctr=_ratio(report.clicks, report.impressions),
         conversion_rate=_ratio(report.conversions, report.clicks),
         cost_per_conversion=_ratio(spend, report.conversions),
-        impression_share=_known(measures.get("impression_share")),
-        quality_score=_known(measures.get("quality_score")),
+        impression_share=_first_known(report.impression_share, measures.get("impression_share")),
+        quality_score=_first_known(report.quality_score, measures.get("quality_score")),
         day_of_month=local.day,
         is_weekend=weekday in (0, 6),
         time_category=part_of_day(local.hour),
@@ -155,8 +155,8 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
 
 
-def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _first_known(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None and math.isfinite(value)), None)
 
 
 def _scaled(value: float | None, lowest: float, highest: float) -> float | None:

@@ -12,10 +12,13 @@ from bidloop.core.outcome import Observations
 def check_increments(observations: Observations) -> NDArray[np.int64]:
     """Check n observations and return their times in microseconds since 1970-01-01 UTC, int64, shape (n,).
 
+    A negative count is fine: something that was reported turned out otherwise. What makes no sense is only a sum below
+    zero, and who reads takes such a sum as zero.
+
     Raises
     ------
     InvalidInput
-        When the columns differ in length, a time is missing, or a count is negative, NaN or infinite.
+        When the columns differ in length, a time is missing, or a count is NaN or infinite.
     """
     n = len(observations.opportunities)
     if np.isnat(observations.at).any():
@@ -30,10 +33,8 @@ def check_increments(observations: Observations) -> NDArray[np.int64]:
         if len(column) != n:
             raise InvalidInput(f"{len(column)} values of {name} for {n} opportunities", path=name, expected="one each")
     for name, column in columns:
-        wrong = ~(np.isfinite(column) & (column >= 0))
+        wrong = ~np.isfinite(column)
         if wrong.any():
             row = int(np.argmax(wrong))
-            raise InvalidInput(
-                f"{column[row]} {name} in observation {row}", path=name, expected="a finite number of at least 0"
-            )
+            raise InvalidInput(f"{column[row]} {name} in observation {row}", path=name, expected="a finite number")
     return at

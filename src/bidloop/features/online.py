@@ -78,7 +78,7 @@ class InProcessStore:
         Raises
         ------
         InvalidInput
-            When an increment is negative or not finite, or a time is missing.
+            When an increment is not finite, or a time is missing.
         """
         at = check_increments(observations)
         # One tuple per fact, shared by all keys that it counts for.

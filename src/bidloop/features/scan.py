@@ -22,7 +22,7 @@ def decayed_running_sums(
     time
         In half-lives, shape (n,), non-decreasing within a group.
     amounts
-        Shape (n, m).
+        Shape (n, m); negative ones take away.
 
     Returns
     -------

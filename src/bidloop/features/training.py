@@ -48,7 +48,7 @@ def point_in_time(view: FeatureView, observations: Observations, opportunities: 
     Raises
     ------
     InvalidInput
-        When an increment is negative or not finite, a time is missing or carries no timezone.
+        When an increment is not finite, a time is missing or carries no timezone.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class _Timeline:
         return cls(times - (times[order[0]] if len(order) else 0), amounts, order)
 
     def counts(self, group: NDArray[np.int64], rate: RateFeature) -> NDArray[np.float64]:
-        """Decayed counts before each question, shape (n, 3), where `group` numbers the key of every row."""
+        """Decayed counts before each question, none below 0, shape (n, 3); `group` numbers the key of every row."""
         m = len(self.amounts)
         rows = self.order[np.argsort(group[self.order], kind="stable")]
         half_life = rate.half_life_days * _DAY
@@ -121,7 +121,8 @@ class _Timeline:
         passed = self.times[questions] - self.times[observed[last]]
         counts = np.zeros((len(self.times) - m, 3))
         counts[questions - m] = sums[last] * np.exp2(-passed / half_life)[:, None]
-        return counts
+        # Taken back before it was added, or more than was added: less than nothing was not seen.
+        return np.maximum(counts, 0.0)
 
 
 @dataclass(frozen=True)

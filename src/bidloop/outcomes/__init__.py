@@ -1,7 +1,7 @@
 """What came of a decision, and is it final yet.
 
-Events come in one by one and late; this room joins clicks and conversions to what was shown, within the attribution
-windows, and says which labels may still change.
+Events come in one by one and late, and some turn out otherwise later; this room joins clicks and conversions to what was
+shown, within the attribution windows, and says which labels may still change.
 
 In: events, and decision records for impressions that carry no opportunity. Out: `Observations`, the increments that the
 online features take, and `Outcomes`, the labelled rows that training takes (`bidloop.core.outcome`).
@@ -9,6 +9,9 @@ online features take, and `Outcomes`, the labelled rows that training takes (`bi
 | word | file |
 |---|---|
 | Joiner | `joining` |
+| an order, its restatements and its retraction | `order` |
+| the rows of reports and their restatements | `report_rows` |
+| increments in the making | `increments` |
 | when a label is mature | `maturity` |
 | DecisionLog, History | `ports` |
 | OutcomeSettings | `settings` |

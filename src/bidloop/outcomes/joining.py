@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
+from typing import TypeAlias
 
-import numpy as np
-
-from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
-from bidloop.core.money import Money
+from bidloop.core.event import (
+    BidWon,
+    CampaignReported,
+    ClickReceived,
+    ConversionReported,
+    ConversionRestated,
+    ConversionRetracted,
+    Event,
+    ImpressionServed,
+)
+from bidloop.core.money import MICROS, Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
 from bidloop.outcomes.epoch import days_us, epoch_us
+from bidloop.outcomes.increments import Increments
+from bidloop.outcomes.order import Order, OrderEvent
 from bidloop.outcomes.ports import DecisionLog
+from bidloop.outcomes.report_rows import ReportRows
 from bidloop.outcomes.settings import OutcomeSettings
+
+_Response: TypeAlias = ClickReceived | OrderEvent
+_RESPONSES = (ClickReceived, ConversionReported, ConversionRestated, ConversionRetracted)
 
 _DEFAULT = OutcomeSettings()
 
 
 class Joiner:
-    """Turns events into increments of what is known of each opportunity.
+    """Turns events into increments of what is known of each opportunity, and what turns out otherwise into negative ones.
 
-    * An impression adds its weight in impressions, and its price times the weight in cost.
+    * An impression adds its weight in impressions, and its price times the weight in cost. Where it tells no price, that
+      of its win notice counts: with the impression when the notice came first, else at the time of the notice.
     * Its first click adds its weight in clicks, at the time of the click. Further clicks on it add nothing but cost.
     * A conversion adds its weight in conversions and its value times the weight, at the time of the report; the same
-      order of one impression counts once.
-    * A report row adds its counts, spend and value.
+      order of one impression counts once. Restated or retracted, it adds the difference at the time of that (`order`).
+      Report, restatement and retraction each count if they come within the conversion window of the impression, so that
+      no label changes once it is mature.
+    * A report row adds its counts, spend and value at its own `at`. Told again under the same `row_id`, it adds the
+      difference when the platform told it (`report_rows`).
+    * Bids that were placed or lost, what users do and what happens in the market add nothing here.
 
     A weight other than 1 belongs to a sampled log, where one row stands for many, and so do its click and conversion.
 
-    A click or conversion that comes before its impression waits for it. The state is a function of the events joined so
-    far: after a restart, join the log again from its start and the joiner is where it was.
+    A click, conversion or win notice that comes before its impression waits for it. The state is a function of the events
+    joined so far: after a restart, join the log again from its start and the joiner is where it was.
 
-    Only events that the log called new may be joined; a report row that is joined twice counts twice.
+    Only events that the log called new may be joined; a report row without a `row_id` that is joined twice counts twice.
 
     Parameters
     ----------
@@ -65,8 +84,8 @@ class Joiner:
         self._conversion_window = days_us(settings.conversion_window_days)
         self._shown: dict[str, _Shown] = {}
         self._age: deque[tuple[str, _Shown]] = deque()
-        self._waiting: dict[str, list[ClickReceived | ConversionReported]] = {}
-        self._waiting_age: deque[tuple[int, str]] = deque()
+        self._rows = ReportRows(settings.max_open_impressions)
+        self._waiting: OrderedDict[str, list[_Response | BidWon]] = OrderedDict()
         self._latest = 0
         self._orphans = 0
         self._too_late = 0
@@ -78,22 +97,27 @@ class Joiner:
 
     @property
     def too_late(self) -> int:
-        """Clicks and conversions so far that came after their window had closed."""
+        """Clicks, conversions, restatements and retractions so far that came after their window had closed.
+
+        And report rows of a period so old that they may have been counted before (`report_rows`).
+        """
         return self._too_late
 
     def join(self, events: Sequence[Event]) -> Observations:
         """The increments that these events bring, in their order."""
         known = self._look_up(events)
-        increments = _Increments()
+        increments = Increments()
         for event in events:
             match event:
                 case ImpressionServed():
                     self._impression(event, known, increments)
-                case ClickReceived() | ConversionReported():
+                case ClickReceived() | ConversionReported() | ConversionRestated() | ConversionRetracted():
                     self._response(event, known, increments)
                 case CampaignReported():
-                    increments.report(event)
-                case BidLost():
+                    self._report(event, increments)
+                case BidWon():
+                    self._notice(event, increments)
+                case _:
                     pass
             self._latest = max(self._latest, epoch_us(event.at))
         self._forget()
@@ -109,12 +133,12 @@ class Joiner:
         missing = {
             event.impression_id
             for event in events
-            if not isinstance(event, CampaignReported | BidLost) and event.impression_id not in told
+            if isinstance(event, (ImpressionServed, *_RESPONSES)) and event.impression_id not in told
         }
         missing = {name for name in missing if name not in self._shown}  # not the whole memory for each batch
         return self._decisions.opportunities(sorted(missing)) if missing else {}
 
-    def _impression(self, event: ImpressionServed, known: dict[str, Opportunity], increments: _Increments) -> None:
+    def _impression(self, event: ImpressionServed, known: dict[str, Opportunity], increments: Increments) -> None:
         shown = self._shown.get(event.impression_id)
         if shown is not None and shown.served:
             return
@@ -125,26 +149,38 @@ class Joiner:
         at = epoch_us(event.at)
         if shown is None:
             shown = self._remember(event.impression_id, at, opportunity, event.weight)
-        shown.served, shown.at, shown.weight = True, at, event.weight
-        increments.add(at, opportunity, impressions=event.weight, cost=_amount(event.price) * event.weight)
-        for response in self._waiting.pop(event.impression_id, ()):
-            self._orphans -= 1
-            self._attribute(response, shown, increments)
+        waiting = self._waiting.pop(event.impression_id, [])
+        notices = (waited.price for waited in waiting if isinstance(waited, BidWon))
+        price = event.price if event.price is not None else next(notices, None)
+        shown.served, shown.priced, shown.at, shown.weight = True, price is not None, at, event.weight
+        increments.add(at, opportunity, impressions=event.weight, cost=_amount(price) * event.weight)
+        for waited in waiting:
+            if not isinstance(waited, BidWon):
+                self._orphans -= 1
+                self._attribute(waited, shown, increments)
 
-    def _response(
-        self, event: ClickReceived | ConversionReported, known: dict[str, Opportunity], increments: _Increments
-    ) -> None:
+    def _notice(self, event: BidWon, increments: Increments) -> None:
+        """The price of a won bid: the first one counts, once, for an impression that does not tell its own."""
+        shown = self._shown.get(event.impression_id)
+        if event.price is None:
+            return
+        if shown is None or not shown.served:
+            self._wait(event)
+        elif not shown.priced:
+            shown.priced = True
+            increments.add(epoch_us(event.at), shown.opportunity, cost=_amount(event.price) * shown.weight)
+
+    def _response(self, event: _Response, known: dict[str, Opportunity], increments: Increments) -> None:
         shown = self._shown.get(event.impression_id)
         if shown is None and (opportunity := known.get(event.impression_id)) is not None:
             shown = self._remember(event.impression_id, epoch_us(opportunity.at), opportunity, 1.0)
         if shown is None:
             self._orphans += 1
-            self._waiting.setdefault(event.impression_id, []).append(event)
-            self._waiting_age.append((epoch_us(event.at), event.impression_id))
+            self._wait(event)
             return
         self._attribute(event, shown, increments)
 
-    def _attribute(self, event: ClickReceived | ConversionReported, shown: _Shown, increments: _Increments) -> None:
+    def _attribute(self, event: _Response, shown: _Shown, increments: Increments) -> None:
         at = epoch_us(event.at)
         is_click = isinstance(event, ClickReceived)
         if at - shown.at > (self._click_window if is_click else self._conversion_window):
@@ -152,14 +188,31 @@ class Joiner:
         elif isinstance(event, ClickReceived):
             clicks = 0.0 if shown.clicked else shown.weight
             shown.clicked = True
-            cost = _amount(event.price) * shown.weight
-            if clicks or cost:
-                increments.add(at, shown.opportunity, clicks=clicks, cost=cost)
-        elif not event.order_id or event.order_id not in shown.orders:
-            if event.order_id:
-                shown.orders = (*shown.orders, event.order_id)
-            value = _amount(event.value) * shown.weight
-            increments.add(at, shown.opportunity, conversions=shown.weight, value=value)
+            increments.add(at, shown.opportunity, clicks=clicks, cost=_amount(event.price) * shown.weight)
+        else:
+            conversions, micros = shown.order(event.order_id).take(event)
+            increments.add(
+                at, shown.opportunity, conversions=conversions * shown.weight, value=micros / MICROS * shown.weight
+            )
+
+    def _report(self, event: CampaignReported, increments: Increments) -> None:
+        told = self._rows.told(event)
+        if told is None:
+            self._too_late += 1
+            return
+        at, change = told
+        increments.add(
+            at,
+            event.opportunity,
+            impressions=change.impressions,
+            clicks=change.clicks,
+            conversions=change.conversions,
+            value=change.value / MICROS,
+            cost=change.cost / MICROS,
+        )
+
+    def _wait(self, event: _Response | BidWon) -> None:
+        self._waiting.setdefault(event.impression_id, []).append(event)
 
     def _remember(self, impression_id: str, at: int, opportunity: Opportunity, weight: float) -> _Shown:
         shown = self._shown[impression_id] = _Shown(at, opportunity, weight)
@@ -176,69 +229,34 @@ class Joiner:
         bound = self._settings.max_open_impressions
         while self._age and (self._age[0][1].at < horizon or len(self._age) > bound):
             del self._shown[self._age.popleft()[0]]
-        while self._waiting_age and (self._waiting_age[0][0] < horizon or len(self._waiting_age) > bound):
-            self._waiting.pop(self._waiting_age.popleft()[1], None)
+        while self._waiting:
+            oldest = next(iter(self._waiting.values()))[0]
+            if epoch_us(oldest.at) >= horizon and len(self._waiting) <= bound:
+                break
+            self._waiting.popitem(last=False)
 
 
 class _Shown:
     """One open impression."""
 
-    __slots__ = ("at", "clicked", "opportunity", "orders", "served", "weight")
+    __slots__ = ("at", "clicked", "opportunity", "orders", "priced", "served", "weight")
 
     def __init__(self, at: int, opportunity: Opportunity, weight: float) -> None:
         self.at = at
         self.opportunity = opportunity
         self.weight = weight
         self.served = False
+        self.priced = False
         self.clicked = False
-        self.orders: tuple[str, ...] = ()
+        self.orders: dict[str, Order] | None = None  # few have one, and an empty dict is large
 
-
-class _Increments:
-    """Rows of `Observations` in the making."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, float, float, float, float, float]] = []
-        self._opportunities: list[Opportunity] = []
-
-    def add(
-        self,
-        at: int,
-        opportunity: Opportunity,
-        *,
-        impressions: float = 0.0,
-        clicks: float = 0.0,
-        conversions: float = 0.0,
-        value: float = 0.0,
-        cost: float = 0.0,
-    ) -> None:
-        self._rows.append((at, impressions, clicks, conversions, value, cost))
-        self._opportunities.append(opportunity)
-
-    def report(self, event: CampaignReported) -> None:
-        self.add(
-            epoch_us(event.at),
-            event.opportunity,
-            impressions=event.impressions,
-            clicks=event.clicks,
-            conversions=event.conversions,
-            value=_amount(event.value),
-            cost=_amount(event.spend),
-        )
-
-    def observations(self) -> Observations:
-        at = np.array([row[0] for row in self._rows], dtype=np.int64)
-        counts = np.array([row[1:] for row in self._rows], dtype=np.float64).reshape(-1, 5)
-        impressions, clicks, conversions, value, cost = np.ascontiguousarray(counts.T)
-        return Observations(
-            at=at.view("datetime64[us]"),
-            opportunities=self._opportunities,
-            impressions=impressions,
-            clicks=clicks,
-            conversions=conversions,
-            value=value,
-            cost=cost,
-        )
+    def order(self, order_id: str) -> Order:
+        """The order of this name; without a name, each report is an order of its own."""
+        if not order_id:
+            return Order()
+        if self.orders is None:
+            self.orders = {}
+        return self.orders.setdefault(order_id, Order())
 
 
 def _amount(money: Money | None) -> float:

@@ -60,23 +60,49 @@ class History(Protocol):
     ) -> Outcomes:
         """What came of everything shown in ``start <= at < end``, as it was known at `as_of`.
 
+        A report row that was told several times is one row, with the figures told last of those known at `as_of`; its
+        `impression_id` is its `row_id`.
+
         Parameters
         ----------
         start, end
             Range of the time of showing; `None` leaves it open.
         as_of
-            Nothing later than this instant counts: a click or conversion after it has not happened yet. `None` is the
-            time of the latest event.
+            Nothing later than this instant counts: a click, conversion, retraction or restated report row after it has not
+            happened yet. `None` is the time of the latest event, or of the latest restatement.
         """
         ...
 
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> Observations:
-        """The increments of what was known in ``start <= at < end``, in the order of the log."""
+        """The increments of what was known in ``start <= at < end``, in the order in which they became known.
+
+        The same as the `Joiner` says of the same log, as long as nothing came so late that the joiner had forgotten what
+        it belongs to: the history forgets nothing.
+        """
         ...
 
     def bids(self, start: datetime | None = None, end: datetime | None = None) -> BidOutcomes:
         """What became of the bids for ``start <= at < end``, in order of time: what a bid landscape is learned from.
 
-        A bid that neither won nor is known to have lost is not there.
+        One row for each impression that was served, each bid of which a notice says that it won, and each lost bid. What
+        an event does not tell of opportunity, bid and price is what the others of the same impression tell, and in the
+        end the decision record. A bid that neither won nor is known to have lost is not there.
+        """
+        ...
+
+    def erase(self, user_id: str) -> int:
+        """Forget a person: what they did is deleted, and from what happened to ads they are left out; says how many rows.
+
+        Erase them in the event log first, or the next `sync` may bring them back.
+
+        Parameters
+        ----------
+        user_id
+            The person's pseudonym.
+
+        Raises
+        ------
+        InvalidInput
+            When it is empty.
         """
         ...

@@ -3,6 +3,8 @@
 | word | file |
 |---|---|
 | `ParquetHistory` | `history` |
-| the part files: their columns, names and atomic writing | `parts` |
+| the part files: their names and atomic writing | `parts` |
+| events as rows, and the columns of a part | `rows` |
 | the joins, as SQL | `joins` |
+| a person taken out of a part | `erasure` |
 """

@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bidloop.adapters.parquet.joins import BIDS, NAMES, OBSERVATIONS, OUTCOMES, UNTOLD
-from bidloop.adapters.parquet.parts import find_parts, to_table, write_part
-from bidloop.core.errors import CorruptArtifact
-from bidloop.core.event import BidLost, Event, ImpressionServed
+from bidloop.adapters.parquet import joins
+from bidloop.adapters.parquet.erasure import without_person
+from bidloop.adapters.parquet.parts import find_parts, write_part
+from bidloop.adapters.parquet.rows import left_open, to_table
+from bidloop.core.errors import CorruptArtifact, InvalidInput
+from bidloop.core.event import Event
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
 from bidloop.events.ports import EventLog
@@ -37,7 +39,8 @@ _decode = msgspec.json.Decoder(Opportunity).decode
 class ParquetHistory:
     """Parquet files beside the log, read by DuckDB; implements `bidloop.outcomes.ports.History`.
 
-    The files are a copy: delete the folder, and the next `sync` makes it again from the log.
+    The files are a copy: delete the folder, and the next `sync` makes it again from the log. It does so by itself where the
+    files are of another version of Bidloop, with other columns.
 
     Parameters
     ----------
@@ -70,10 +73,28 @@ class ParquetHistory:
     def sync(self) -> int:
         """Take over the events that the log has gained; says how many."""
         total = 0
-        with self._lock(fcntl.LOCK_EX):
+        with self._lock(fcntl.LOCK_EX), self._whole_files():
+            self._tidy()
             while fresh := self._fresh():
                 self._write(fresh)
                 total += len(fresh)
+        return total
+
+    def erase(self, user_id: str) -> int:
+        """Forget a person, by pseudonym; says how many rows are gone or changed.
+
+        Each part that tells of them is written anew as a whole, and takes the place of the old one at once.
+        """
+        if not user_id:
+            raise InvalidInput("an empty user_id", path="user_id", expected="the pseudonym of one person")
+        total = 0
+        with self._lock(fcntl.LOCK_EX), self._whole_files():
+            self._tidy()
+            for part in find_parts(self._folder)[0]:
+                table, rows = without_person(pq.read_table(part.path), user_id)
+                if rows:
+                    write_part(self._folder, table, part.first, part.last)
+                    total += rows
         return total
 
     def outcomes(
@@ -82,7 +103,7 @@ class ParquetHistory:
         """What came of everything shown in ``start <= at < end``, as it was known at `as_of`."""
         with self._open() as connection:
             now = as_of if as_of is not None else _latest(connection)
-            columns = _fetch(connection, OUTCOMES, self._parameters(start, end, now))
+            columns = _fetch(connection, joins.OUTCOMES, self._parameters(start, end, now))
         return Outcomes(
             impression_id=columns["impression_id"].astype(object),
             opportunities=[_decode(text) for text in columns["opportunity"]],
@@ -99,7 +120,7 @@ class ParquetHistory:
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> Observations:
         """The increments of what was known in ``start <= at < end``, in the order in which they became known."""
         with self._open() as connection:
-            columns = _fetch(connection, OBSERVATIONS, self._parameters(start, end, _ALWAYS[1]))
+            columns = _fetch(connection, joins.OBSERVATIONS, self._parameters(start, end, _ALWAYS[1]))
         return Observations(
             at=columns["at_utc"],
             opportunities=[_decode(text) for text in columns["opportunity"]],
@@ -113,7 +134,7 @@ class ParquetHistory:
     def bids(self, start: datetime | None = None, end: datetime | None = None) -> BidOutcomes:
         """What became of the bids for ``start <= at < end``, in order of time."""
         with self._open() as connection:
-            columns = _fetch(connection, BIDS, self._parameters(start, end, _ALWAYS[1]))
+            columns = _fetch(connection, joins.BIDS, self._parameters(start, end, _ALWAYS[1]))
         return BidOutcomes(
             at=columns["at_utc"],
             opportunities=[_decode(text) for text in columns["opportunity"]],
@@ -133,7 +154,7 @@ class ParquetHistory:
 
     def _names(self, field: str) -> tuple[str, ...]:
         with self._open() as connection:
-            rows = connection.execute(NAMES, {"field": f"$.{field}"}).fetchall()
+            rows = connection.execute(joins.NAMES, {"field": f"$.{field}"}).fetchall()
         return tuple(row[0] for row in rows)
 
     def _fresh(self) -> list[tuple[int, Event]]:
@@ -150,16 +171,20 @@ class ParquetHistory:
         return fresh
 
     def _write(self, fresh: list[tuple[int, Event]]) -> None:
-        ids = [e.impression_id for _, e in fresh if isinstance(e, ImpressionServed | BidLost) and e.opportunity is None]
+        ids = left_open(fresh)
         about, sent = (self._decisions.opportunities(ids), self._decisions.bids(ids)) if ids else ({}, {})
-        table = to_table(fresh, about, sent)
+        table, first = to_table(fresh, about, sent), fresh[0][0]
         live, _ = find_parts(self._folder)
         # A small last part grows, so that frequent syncs do not leave a thousand files.
         if live and pq.read_metadata(live[-1].path).num_rows + len(fresh) <= self._part_rows:
-            table = pa.concat_tables([pq.read_table(live[-1].path), table])
-        write_part(self._folder, table)
-        for part in find_parts(self._folder)[1]:
-            part.path.unlink()
+            table, first = pa.concat_tables([pq.read_table(live[-1].path), table]), live[-1].first
+        write_part(self._folder, table, first, fresh[-1][0])
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Delete what is not read any more. Only for who holds the folder alone: nobody else is writing a file."""
+        for path in find_parts(self._folder)[1]:
+            path.unlink()
 
     @contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
@@ -171,22 +196,27 @@ class ParquetHistory:
     @contextmanager
     def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """DuckDB with the view `events` and the table `decided`."""
-        with self._lock(fcntl.LOCK_SH), duckdb.connect() as connection:
-            try:
-                files = [str(part.path) for part in find_parts(self._folder)[0]]
-                source = connection.read_parquet(files) if files else connection.from_arrow(to_table([], {}, {}))
-                source.create_view("events")
-                self._decided(connection)
-                yield connection
-            except (duckdb.IOException, duckdb.InvalidInputException) as error:
-                raise CorruptArtifact(
-                    f"history in {str(self._folder)!r}: {str(error).splitlines()[0]}",
-                    expected="whole Parquet files",
-                    remedy="Delete the folder; it is made again from the event log.",
-                ) from error
+        with self._lock(fcntl.LOCK_SH), duckdb.connect() as connection, self._whole_files():
+            files = [str(part.path) for part in find_parts(self._folder)[0]]
+            source = connection.read_parquet(files) if files else connection.from_arrow(to_table([], {}, {}))
+            source.create_view("events")
+            self._decided(connection)
+            yield connection
+
+    @contextmanager
+    def _whole_files(self) -> Iterator[None]:
+        """Say what to do about a file that cannot be read."""
+        try:
+            yield
+        except (duckdb.IOException, duckdb.InvalidInputException, pa.ArrowInvalid) as error:
+            raise CorruptArtifact(
+                f"history in {str(self._folder)!r}: {str(error).splitlines()[0]}",
+                expected="whole Parquet files",
+                remedy="Delete the folder; it is made again from the event log.",
+            ) from error
 
     def _decided(self, connection: duckdb.DuckDBPyConnection) -> None:
-        ids = [row[0] for row in connection.execute(UNTOLD).fetchall()]
+        ids = [row[0] for row in connection.execute(joins.UNTOLD).fetchall()]
         found = self._decisions.opportunities(ids) if ids else {}
         connection.execute(
             "CREATE TABLE decided (impression_id VARCHAR, at_utc TIMESTAMP, charge VARCHAR, opportunity VARCHAR)"
@@ -214,7 +244,8 @@ def _naive(at: datetime) -> datetime:
 
 
 def _latest(connection: duckdb.DuckDBPyConnection) -> datetime:
-    row = connection.execute("SELECT max(at_utc) FROM events").fetchone()
+    """The instant of the latest event, or of the latest restatement of a report row."""
+    row = connection.execute("SELECT max(greatest(at_utc, known_at_utc)) FROM events").fetchone()
     latest = row[0] if row else None
     return _ALWAYS[0] + timedelta(days=366) if latest is None else latest.replace(tzinfo=UTC)
 

@@ -1,47 +1,91 @@
 """The joins of the history, in DuckDB's SQL.
 
-They read a view `events` (columns in `parts.SCHEMA`) and a table `decided` (impression_id, at_utc, opportunity) of
-impressions that were never told of but whose decision is known. The rules are those of `bidloop.outcomes.joining`, and
-a test holds the two against each other.
+They read a view `events` (columns in `rows.SCHEMA`) and a table `decided` (impression_id, at_utc, charge, opportunity) of
+impressions that do not tell what they were for but whose decision is known. The rules are those of
+`bidloop.outcomes.joining`, and a test holds the two against each other.
 """
 
 from __future__ import annotations
 
-UNTOLD = """
-SELECT DISTINCT impression_id FROM events
-WHERE type IN ('click_received', 'conversion_reported', 'impression_served')
+_ORDER_EVENTS = "('conversion_reported', 'conversion_restated', 'conversion_retracted')"
+
+UNTOLD = f"""
+SELECT impression_id FROM events
+WHERE type IN ('impression_served', 'click_received') OR type IN {_ORDER_EVENTS}
 GROUP BY impression_id
 HAVING count(*) FILTER (type = 'impression_served' AND opportunity IS NOT NULL) = 0
 """
-"""Impressions whose opportunity the events do not tell."""
+"""Impressions whose opportunity the events do not tell, though something came of them."""
 
 _SHOWN = """
-WITH shown AS (
+WITH notice AS (
+    -- Of several notices of one win, the price that was told first.
+    SELECT impression_id, position, at_utc, price_micros / 1e6 AS price
+    FROM events WHERE type = 'bid_won' AND price_micros IS NOT NULL AND at_utc <= $as_of
+    QUALIFY row_number() OVER (PARTITION BY impression_id ORDER BY position) = 1
+),
+shown AS (
     -- Told twice under two event ids, an impression counts once: as it was told first.
-    SELECT e.position, e.impression_id, e.at_utc, e.weight, e.price_micros / 1e6 AS price, e.bid_micros / 1e6 AS bid,
-           coalesce(e.charge, d.charge) AS charge, coalesce(e.opportunity, d.opportunity) AS opportunity
-    FROM events e LEFT JOIN decided d USING (impression_id)
+    SELECT e.position, e.impression_id, e.at_utc, e.weight, e.price_micros / 1e6 AS price,
+           n.position AS noticed, n.at_utc AS noticed_at, n.price AS notice_price,
+           coalesce(e.charge, d.charge) AS charge, coalesce(e.opportunity, d.opportunity) AS opportunity,
+           -- From here on a response is attributed. A decision is known before anything comes of it.
+           CASE WHEN e.decided_bid_micros IS NULL AND d.opportunity IS NULL THEN e.position ELSE 0 END AS ready
+    FROM events e LEFT JOIN decided d ON d.impression_id = e.impression_id
+                  LEFT JOIN notice n ON n.impression_id = e.impression_id
     WHERE e.type = 'impression_served' AND e.at_utc <= $as_of AND coalesce(e.opportunity, d.opportunity) IS NOT NULL
     QUALIFY row_number() OVER (PARTITION BY e.impression_id ORDER BY e.position) = 1
 ),
 """
 
-_RESPONSES = """
+_RESPONSES = f"""
 click AS (
     SELECT e.position, e.at_utc, e.impression_id, e.price_micros / 1e6 AS price,
            row_number() OVER (PARTITION BY e.impression_id ORDER BY e.position) = 1 AS first
     FROM events e JOIN subject s USING (impression_id)
     WHERE e.type = 'click_received' AND e.at_utc <= $as_of AND epoch_us(e.at_utc) - epoch_us(s.at_utc) <= $click_window
 ),
-conversion AS (
-    SELECT e.position, e.at_utc, e.impression_id, coalesce(e.value_micros / 1e6, 0) AS value
+order_event AS (
+    SELECT e.position, e.at_utc, e.impression_id,
+           -- Without a name, each event is an order of its own.
+           {{'name': e.order_id, 'single': CASE WHEN e.order_id = '' THEN e.event_id END}} AS name,
+           e.type <> 'conversion_reported' AS amends,
+           (e.type <> 'conversion_retracted')::BIGINT AS conversions, coalesce(e.value_micros, 0) AS micros
     FROM events e JOIN subject s USING (impression_id)
-    WHERE e.type = 'conversion_reported' AND e.at_utc <= $as_of
+    WHERE e.type IN {_ORDER_EVENTS} AND e.at_utc <= $as_of
       AND epoch_us(e.at_utc) - epoch_us(s.at_utc) <= $conversion_window
-    QUALIFY row_number() OVER (
-        PARTITION BY e.impression_id, e.order_id, CASE WHEN e.order_id = '' THEN e.event_id END
-        ORDER BY e.position
-    ) = 1
+),
+telling AS (
+    -- Of the restatements and retractions so far the latest, at one instant the one told last; else the first report.
+    SELECT position, at_utc, impression_id, name, 1 AS reported, first_value(micros) OVER so_far AS reported_micros,
+           max({{'at_utc': at_utc, 'position': position, 'conversions': conversions, 'micros': micros}})
+               FILTER (amends) OVER so_far AS amended
+    FROM order_event
+    WINDOW so_far AS (PARTITION BY impression_id, name ORDER BY position)
+),
+held AS (
+    SELECT position, at_utc, impression_id, name, coalesce(amended.conversions, reported) AS conversions,
+           coalesce(amended.micros, reported_micros) AS micros
+    FROM telling
+),
+conversion AS (
+    -- What each event changes; over all events of an order this adds up to what the order counts for.
+    SELECT position, at_utc, impression_id,
+           conversions - lag(conversions, 1, 0) OVER told AS conversions, micros - lag(micros, 1, 0) OVER told AS micros
+    FROM held
+    WINDOW told AS (PARTITION BY impression_id, name ORDER BY position)
+)
+"""
+
+_REPORTED = """
+reported AS (
+    -- A row is known at its own instant; told again under the same name, when the platform told it.
+    SELECT position, at_utc, opportunity, impressions, clicks, conversions, coalesce(value_micros, 0) AS value_micros,
+           price_micros, coalesce(nullif(row_id, ''), event_id) AS impression_id,
+           {'name': row_id, 'single': CASE WHEN row_id = '' THEN event_id END} AS name,
+           CASE WHEN row_number() OVER told = 1 THEN at_utc ELSE greatest(at_utc, known_at_utc) END AS known_at
+    FROM events WHERE type = 'campaign_reported'
+    WINDOW told AS (PARTITION BY row_id, CASE WHEN row_id = '' THEN event_id END ORDER BY position)
 )
 """
 
@@ -49,23 +93,28 @@ OUTCOMES = f"""
 {_SHOWN}
 subject AS (SELECT * FROM shown WHERE at_utc >= $start AND at_utc < $end),
 {_RESPONSES},
+{_REPORTED},
 clicked AS (SELECT impression_id, count(*) AS clicks, sum(price) AS price FROM click GROUP BY impression_id),
 converted AS (
-    SELECT impression_id, count(*) AS conversions, sum(value ORDER BY position) AS value
-    FROM conversion GROUP BY impression_id
+    SELECT impression_id, sum(conversions) AS conversions, sum(micros) / 1e6 AS value FROM conversion GROUP BY impression_id
+),
+figures AS (
+    SELECT * FROM reported WHERE known_at <= $as_of
+    QUALIFY row_number() OVER (PARTITION BY name ORDER BY position DESC) = 1
 )
 SELECT s.position, s.impression_id, s.at_utc, s.opportunity, s.weight, 1.0 AS impressions,
        CASE WHEN k.clicks > 0 THEN 1.0 ELSE 0.0 END AS clicks,
        coalesce(v.conversions, 0)::DOUBLE AS conversions, coalesce(v.value, 0.0)::DOUBLE AS value,
-       CASE WHEN s.price IS NOT NULL OR k.price IS NOT NULL THEN coalesce(s.price, 0) + coalesce(k.price, 0)
+       CASE WHEN s.price IS NOT NULL OR s.notice_price IS NOT NULL OR k.price IS NOT NULL
+            THEN coalesce(s.price, s.notice_price, 0) + coalesce(k.price, 0)
             -- Without a click, an impression that is paid per click costs nothing.
             WHEN s.charge = 'per_click' AND k.clicks IS NULL THEN 0.0
             ELSE 'NaN'::DOUBLE END AS cost
 FROM subject s LEFT JOIN clicked k USING (impression_id) LEFT JOIN converted v USING (impression_id)
 UNION ALL
-SELECT position, event_id, at_utc, opportunity, 1.0, impressions::DOUBLE, clicks::DOUBLE, conversions::DOUBLE,
-       coalesce(value_micros / 1e6, 0.0), price_micros / 1e6
-FROM events WHERE type = 'campaign_reported' AND at_utc >= $start AND at_utc < $end AND at_utc <= $as_of
+SELECT position, impression_id, at_utc, opportunity, 1.0, impressions::DOUBLE, clicks::DOUBLE, conversions::DOUBLE,
+       value_micros / 1e6, price_micros / 1e6
+FROM figures WHERE at_utc >= $start AND at_utc < $end
 ORDER BY at_utc, position
 """
 """What came of what was shown in a range of time, as known at one instant."""
@@ -73,57 +122,80 @@ ORDER BY at_utc, position
 OBSERVATIONS = f"""
 {_SHOWN}
 subject AS (
-    SELECT position, impression_id, at_utc, weight, opportunity FROM shown
+    SELECT ready, impression_id, at_utc, weight, opportunity FROM shown
     UNION ALL
     SELECT 0, impression_id, at_utc, 1.0, opportunity FROM decided
     WHERE impression_id NOT IN (SELECT impression_id FROM shown)
 ),
 {_RESPONSES},
+{_REPORTED},
 increment AS (
     SELECT position AS known, position, at_utc, opportunity, weight AS impressions, 0.0 AS clicks, 0.0 AS conversions,
-           0.0 AS value, coalesce(price, 0) * weight AS cost
+           0.0 AS value, coalesce(price, CASE WHEN noticed < position THEN notice_price END, 0) * weight AS cost
     FROM shown
     UNION ALL
-    SELECT greatest(k.position, s.position), k.position, k.at_utc, s.opportunity, 0.0,
+    SELECT noticed, noticed, noticed_at, opportunity, 0.0, 0.0, 0.0, 0.0, notice_price * weight
+    FROM shown WHERE price IS NULL AND noticed > position
+    UNION ALL
+    SELECT greatest(k.position, s.ready), k.position, k.at_utc, s.opportunity, 0.0,
            CASE WHEN k.first THEN s.weight ELSE 0.0 END, 0.0, 0.0, coalesce(k.price, 0) * s.weight
     FROM click k JOIN subject s USING (impression_id)
-    WHERE k.first OR k.price > 0
     UNION ALL
-    SELECT greatest(v.position, s.position), v.position, v.at_utc, s.opportunity, 0.0, 0.0, s.weight,
-           v.value * s.weight, 0.0
+    SELECT greatest(v.position, s.ready), v.position, v.at_utc, s.opportunity, 0.0, 0.0, v.conversions * s.weight,
+           v.micros / 1e6 * s.weight, 0.0
     FROM conversion v JOIN subject s USING (impression_id)
     UNION ALL
-    SELECT position, position, at_utc, opportunity, impressions, clicks, conversions, coalesce(value_micros / 1e6, 0),
-           price_micros / 1e6
-    FROM events WHERE type = 'campaign_reported'
+    SELECT position, position, known_at, opportunity, impressions - lag(impressions, 1, 0) OVER told,
+           clicks - lag(clicks, 1, 0) OVER told, conversions - lag(conversions, 1, 0) OVER told,
+           (value_micros - lag(value_micros, 1, 0) OVER told) / 1e6,
+           (price_micros - lag(price_micros, 1, 0) OVER told) / 1e6
+    FROM reported WINDOW told AS (PARTITION BY name ORDER BY position)
 )
 SELECT at_utc, opportunity, impressions::DOUBLE AS impressions, clicks::DOUBLE AS clicks,
        conversions::DOUBLE AS conversions, value::DOUBLE AS value, cost::DOUBLE AS cost
-FROM increment WHERE at_utc >= $start AND at_utc < $end
+FROM increment
+WHERE at_utc >= $start AND at_utc < $end
+  AND (impressions <> 0 OR clicks <> 0 OR conversions <> 0 OR value <> 0 OR cost <> 0)
 -- An increment is known once both the impression and the response are; an impression stands before what waited for it.
-ORDER BY known, known <> position OR impressions = 0, position
+ORDER BY known, known <> position, position
 """
 """The increments of what was known in a range of time."""
 
-BIDS = f"""
-{_SHOWN}
-won AS (
-    SELECT position, at_utc, opportunity, weight, true AS won, bid,
-           -- Under second price the winner paid the market price; under first price it paid its own bid. Per mille, the
-           -- price of one impression is a thousandth of the unit that bids are in.
-           CASE WHEN charge = 'per_mille' THEN price * 1000 END AS paid,
+BIDS = """
+WITH told AS (
+    SELECT e.position, e.impression_id, e.at_utc, e.weight, e.price_micros, e.bid_micros, e.decided_bid_micros,
+           coalesce(e.charge, d.charge) AS charge, coalesce(e.opportunity, d.opportunity) AS opportunity,
+           list_position(['impression_served', 'bid_won', 'bid_lost', 'bid_placed'], e.type) AS kind,
+           -- Who is believed first: the impression, the win notice, the loss notice, the bid as it was placed; of several
+           -- of a kind the one told first. One number, since a pair would take twice the time.
+           kind::BIGINT << 56 | e.position AS rank
+    FROM events e LEFT JOIN decided d ON d.impression_id = e.impression_id
+    WHERE e.type IN ('impression_served', 'bid_won', 'bid_lost', 'bid_placed')
+),
+bid AS (
+    -- One row for each impression; `arg_min` takes what is told, and so does not stop at one who tells nothing.
+    SELECT arg_min(position, rank) AS position, arg_min(at_utc, rank) AS at_utc, min(kind) <= 2 AS won,
+           arg_min(opportunity, rank) AS opportunity, arg_min(charge, rank) AS charge,
+           coalesce(arg_min(weight, rank), 1.0) AS weight,
+           coalesce(arg_min(bid_micros, rank), arg_min(decided_bid_micros, rank)) / 1e6 AS bid,
+           arg_min(price_micros, rank) FILTER (kind <= 2) / 1e6 AS paid,
+           arg_min(price_micros, rank) FILTER (kind = 3) / 1e6 AS market_price
+    FROM told GROUP BY impression_id
+    HAVING min(kind) <= 3
+),
+priced AS (
+    -- Under second price the winner paid the market price; under first price it paid its own bid. Per mille, the price of
+    -- one impression is a thousandth of the unit that bids are in.
+    SELECT position, at_utc, opportunity, weight, won, bid, market_price,
+           CASE WHEN charge = 'per_mille' THEN paid * 1000 END AS paid,
            opportunity ->> '$.auction' = 'first_price' AS pays_bid
-    FROM shown
+    FROM bid
+    WHERE opportunity IS NOT NULL AND at_utc >= $start AND at_utc < $end
 )
-SELECT position, at_utc, opportunity, weight, won,
-       coalesce(bid, CASE WHEN pays_bid THEN paid END, 'NaN')::DOUBLE AS bid,
-       coalesce(CASE WHEN NOT pays_bid THEN paid END, 'NaN')::DOUBLE AS price
-FROM won WHERE at_utc >= $start AND at_utc < $end
-UNION ALL
-SELECT position, at_utc, opportunity, 1.0, false, coalesce(bid_micros / 1e6, 'NaN')::DOUBLE,
-       coalesce(price_micros / 1e6, 'NaN')::DOUBLE
-FROM events WHERE type = 'bid_lost' AND opportunity IS NOT NULL AND at_utc >= $start AND at_utc < $end
-ORDER BY at_utc, position
+SELECT at_utc, opportunity, weight, won,
+       coalesce(bid, CASE WHEN won AND pays_bid THEN paid END, 'NaN')::DOUBLE AS bid,
+       coalesce(CASE WHEN NOT won THEN market_price WHEN NOT pays_bid THEN paid END, 'NaN')::DOUBLE AS price
+FROM priced ORDER BY at_utc, position
 """
 """What became of the bids for a range of time: what was bid and what winning cost, as far as either is known."""
 

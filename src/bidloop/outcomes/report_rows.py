@@ -1,0 +1,88 @@
+"""The rows of campaign reports: told once, and perhaps told again with other figures."""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+from bidloop.core.event import CampaignReported
+from bidloop.outcomes.epoch import epoch_us
+
+
+class Figures(NamedTuple):
+    """Counts of a report row, or by how much they changed; value and cost in micros."""
+
+    impressions: int
+    clicks: int
+    conversions: int
+    value: int
+    cost: int
+
+
+class ReportRows:
+    """What was told last of each named report row, so that a restatement adds only what it changes.
+
+    Rows are forgotten by number, those of the oldest periods first. Not by age: a first import brings years of rows in
+    any order, and platforms restate when they like. A row from before the latest forgotten period that is not known can be
+    a new one or a forgotten one, and is not counted: better missing than counted twice.
+
+    Parameters
+    ----------
+    most
+        How many rows are remembered at most.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime, timedelta
+    >>> from bidloop.core.money import Money
+    >>> from bidloop.core.opportunity import Opportunity
+    >>> at = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> def row(name: str, clicks: int) -> CampaignReported:
+    ...     cell = Opportunity(opportunity_id="o", at=at, campaign_id="spring")
+    ...     return CampaignReported(event_id=f"{name}{clicks}", at=at, opportunity=cell, impressions=90, clicks=clicks,
+    ...                             conversions=0, spend=Money(5), row_id=name, known_at=at + timedelta(days=1))
+    >>> rows = ReportRows(most=1)
+    >>> rows.told(row("a", 9))[1]
+    Figures(impressions=90, clicks=9, conversions=0, value=0, cost=5)
+    >>> rows.told(row("a", 7))[1]
+    Figures(impressions=0, clicks=-2, conversions=0, value=0, cost=0)
+    >>> rows.told(row("b", 3)) is None, rows.told(row("a", 8)) is None
+    (False, True)
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._last: dict[str, Figures] = {}
+        self._oldest: list[tuple[int, str]] = []
+        self._forgotten: int | None = None  # the latest period of which a row was forgotten
+
+    def told(self, event: CampaignReported) -> tuple[int, Figures] | None:
+        """When an event became known and by how much it changes its row; `None` for a row that may be a forgotten one.
+
+        The first telling of a row is known at the row's own `at`, a later one when the platform told it.
+        """
+        at, figures = epoch_us(event.at), _figures(event)
+        if not event.row_id:
+            return at, figures
+        before = self._last.get(event.row_id)
+        if before is None:
+            if self._forgotten is not None and at <= self._forgotten:
+                return None
+            self._remember(at, event.row_id, figures)
+            return at, figures
+        self._last[event.row_id] = figures
+        known = at if event.known_at is None else max(at, epoch_us(event.known_at))
+        return known, Figures(*(now - then for now, then in zip(figures, before, strict=True)))
+
+    def _remember(self, at: int, row_id: str, figures: Figures) -> None:
+        self._last[row_id] = figures
+        heapq.heappush(self._oldest, (at, row_id))
+        if len(self._oldest) > self._most:
+            # The oldest goes and nothing older comes in any more, so this only moves forward.
+            self._forgotten, name = heapq.heappop(self._oldest)
+            del self._last[name]
+
+
+def _figures(event: CampaignReported) -> Figures:
+    value = 0 if event.value is None else event.value.micros
+    return Figures(event.impressions, event.clicks, event.conversions, value, event.spend.micros)
