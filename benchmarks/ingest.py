@@ -14,6 +14,7 @@ brackets, the least and the greatest.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import statistics
@@ -121,7 +122,9 @@ def _ours(told: Sequence[bytes], redis_url: str, database: str, name: str) -> tu
 
     absorber = Absorber(stream, log, seal, clock, consumer="bench", events=sensible, settings=settings)
     door = _seconds(enter)
+    gc.freeze()  # as `bidloop absorb` does
     absorb = _seconds(lambda: absorber.run(threading.Event(), until_empty=True))
+    gc.unfreeze()
     stored = sum(log.counts().values())
     assert stored == len(told), f"{stored} of {len(told)} events were stored"
     stream.close()

@@ -291,15 +291,17 @@ class Loop:
 
     def _learn(self, observations: Observations) -> None:
         self.features.observe(observations)
+        spent_at = observations.at if observations.spent_at is None else observations.spent_at
         for i in observations.cost.nonzero()[0].tolist():
             opportunity = observations.opportunities[i]
             per_click = opportunity.charge is Charge.PER_CLICK
             charged = observations.clicks[i] if per_click else observations.impressions[i]
+            restated = spent_at[i] != observations.at[i]  # a correction says nothing of what one charge costs
             self.pacer.record_spend(
                 opportunity.campaign_id,
-                observations.at[i].item().replace(tzinfo=UTC),
+                spent_at[i].item().replace(tzinfo=UTC),
                 Money(round(observations.cost[i] * MICROS), opportunity.currency),
-                events=max(1, round(charged)),
+                events=0 if restated else max(1, round(charged)),
             )
 
     def _bid_state(

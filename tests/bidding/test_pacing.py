@@ -411,3 +411,11 @@ def test_what_does_not_fit_the_account_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="Asia/Tokyo"):
         Pacer(BiddingSettings(), TrafficShape(timezone="Asia/Tokyo"))
     assert pacer.spent("brand", MIDNIGHT) == Money.of(0)
+
+
+def test_a_refund_of_more_than_was_spent_does_not_enlarge_the_budget() -> None:
+    pacer = Pacer(BiddingSettings(daily_budget=100.0))
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    pacer.record_spend("brand", noon, Money.of(-60))
+    assert pacer.remaining("brand", noon) == Money.of(100)
+    assert 0 < pacer.multiplier("brand", noon) <= 1

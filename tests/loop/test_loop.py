@@ -22,7 +22,7 @@ from bidloop.bidding.settings import BiddingSettings, Objective
 from bidloop.core.clock import ManualClock
 from bidloop.core.decision import Decision
 from bidloop.core.errors import InvalidInput
-from bidloop.core.event import ClickReceived, ConversionReported, Event, ImpressionServed
+from bidloop.core.event import CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Charge, History, Opportunity
 from bidloop.core.prediction import POOLED
@@ -321,3 +321,21 @@ print(json.dumps([decision.prediction.model_version, sorted(heavy & {name.split(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [taught.renewal.version, []]
+
+
+def test_yesterdays_restated_spend_touches_yesterdays_budget_and_not_todays(tmp_path: Path) -> None:
+    loop = untaught(tmp_path, daily_budget=100.0)
+    yesterday = NOW - timedelta(days=1)
+
+    def row(spend: float, known_at: datetime) -> CampaignReported:
+        about = msgspec.structs.replace(cell(yesterday), charge=Charge.PER_CLICK)
+        return CampaignReported(
+            event_id=f"row at {known_at}", row_id="row", at=yesterday, known_at=known_at, opportunity=about,
+            impressions=900, clicks=90, conversions=3, spend=Money.of(spend),
+        )  # fmt: skip
+
+    loop.absorb([row(80, yesterday + timedelta(hours=6))])
+    loop.absorb([row(20, NOW - timedelta(minutes=1))])
+    assert loop.pacer.spent("shoes", yesterday) == Money.of(20)
+    assert loop.pacer.spent("shoes", NOW) == Money(0)
+    assert untaught(tmp_path, daily_budget=100.0).pacer.spent("shoes", yesterday) == Money.of(20)

@@ -231,6 +231,7 @@ def _joined(log: EventLog, joiner: Joiner) -> tuple[Observations, int]:
         conversions=np.concatenate([page.conversions for page in pages]),
         value=np.concatenate([page.value for page in pages]),
         cost=np.concatenate([page.cost for page in pages]),
+        spent_at=np.concatenate([page.at if page.spent_at is None else page.spent_at for page in pages]),
     )
     return known, position
 

@@ -117,7 +117,8 @@ class Pacer:
         if campaign.budget is None:
             return None
         left = campaign.budget - campaign.spent.get(self._day(at).date, 0)
-        return Money(max(0, left), self.settings.currency)
+        # A refund may exceed what was spent today; it does not enlarge the day's budget.
+        return Money(min(max(0, left), campaign.budget), self.settings.currency)
 
     def record_spend(self, campaign_id: str, at: datetime, cost: Money, events: int = 1) -> None:
         """Book a cost on the account's day of `at`.
@@ -272,7 +273,7 @@ class Pacer:
         passed = min(passed, SILENCE)
         campaign.moved_at = now
         self._measure(campaign, passed)
-        self._steer(campaign, budget - campaign.spent.get(today.date, 0), 1.0 - traffic)
+        self._steer(campaign, min(budget, budget - campaign.spent.get(today.date, 0)), 1.0 - traffic)
         if traffic < 0.95:  # the day's last minutes chase small change, and are no guide for tomorrow
             campaign.habit += (campaign.log_multiplier - campaign.habit) * -math.expm1(-passed / HABIT)
 

@@ -21,7 +21,9 @@ def _tag(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-class Happening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=_tag, tag_field="type"):
+# Not tracked by the garbage collector: events cannot form cycles, and millions of them would have it look at each again and
+# again.
+class Happening(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=_tag, tag_field="type", gc=False):
     """Something that happened.
 
     Parameters

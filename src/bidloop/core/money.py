@@ -11,7 +11,7 @@ from bidloop.core.errors import InvalidInput
 MICROS = 1_000_000
 
 
-class Money(msgspec.Struct, frozen=True, order=True):
+class Money(msgspec.Struct, frozen=True, order=True, gc=False):
     """An amount of money.
 
     Parameters

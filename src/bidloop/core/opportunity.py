@@ -26,7 +26,7 @@ class Charge(StrEnum):
     """A bid is the price of a thousand impressions (CPM)."""
 
 
-class History(msgspec.Struct, frozen=True, kw_only=True):
+class History(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the caller knows of this cell's past; used where Bidloop itself has seen nothing of it."""
 
     ctr: float
@@ -36,7 +36,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     clicks: int
 
 
-class Opportunity(msgspec.Struct, frozen=True, kw_only=True):
+class Opportunity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing to bid for: a search or social cell at an hour, or one bid request.
 
     Parameters

@@ -52,19 +52,23 @@ class Outcomes:
 class Observations:
     """Increments of what is known: n facts in the order in which they became known.
 
-    An impression adds its weight in impressions at the time it was shown; its click adds one click at the time of the
+    What turns out otherwise, a restated report row or a retracted conversion, takes back: an increment may be negative. An
+    impression adds its weight in impressions at the time it was shown; its click adds one click at the time of the
     click; a conversion adds one conversion and its value at the time of the report; a report row adds its counts.
 
     Parameters
     ----------
     at
-        When the fact happened, datetime64[us] in UTC, shape (n,).
+        When the fact became known, datetime64[us] in UTC, shape (n,).
     opportunities
         What the fact is about, n of them.
     impressions, clicks, conversions
         Increments, float64, shape (n,).
     value, cost
         Increments in account currency, float64, shape (n,); 0 where there is none.
+    spent_at
+        On which instant the cost is to be booked, datetime64[us] in UTC, shape (n,): of a restated report row that of the row,
+        so that yesterday's correction does not touch today's budget. `None` where it is always `at`.
     """
 
     at: NDArray[np.datetime64]
@@ -74,6 +78,7 @@ class Observations:
     conversions: NDArray[np.float64]
     value: NDArray[np.float64]
     cost: NDArray[np.float64]
+    spent_at: NDArray[np.datetime64] | None = None
 
     def __len__(self) -> int:
         return len(self.at)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bidloop.core.errors import RejectedRow
 from bidloop.core.event import (
-    AdEvent,
     BidLost,
     BidPlaced,
     BidWon,
@@ -73,62 +74,59 @@ def check(event: Event, now: datetime | None, settings: EventSettings = _DEFAULT
     """
     _id(event.event_id, "event_id")
     _date(event.at, "at", now, settings)
-    match event:
-        case CampaignReported():
-            _report(event, now, settings)
-        case (
-            BidPlaced()
-            | BidWon()
-            | BidLost()
-            | ImpressionServed()
-            | ClickReceived()
-            | ConversionReported()
-            | ConversionRestated()
-            | ConversionRetracted()
-        ):
-            _id(event.impression_id, "impression_id")
-            _ad_event(event, settings)
-        case DeviceLinked():
-            _id(event.user_id, "user_id")
-            _id(event.device_id, "device_id")
-        case SessionEnded():
-            if event.duration_seconds is not None:
-                _finite(event.duration_seconds, "duration_seconds")
-        case IndicatorPublished():
-            _id(event.series, "series")
-            _finite(event.value, "value")
-        case SeasonMarked():
-            _season(event, settings)
-        case _:
-            pass
+    if check_more := _MORE.get(type(event)):
+        check_more(event, now, settings)
 
 
-def _ad_event(event: AdEvent, settings: EventSettings) -> None:
-    match event:
-        case ImpressionServed():
-            if event.weight != 1.0:
-                _weight(event.weight)
-            _price(event.price, "price", _currency_of(event.opportunity, settings))
-        case ClickReceived():
-            _price(event.price, "price", settings.currency)
-        case ConversionReported():
-            # A refund is a negative value, and sensible.
-            _currency(event.value, "value", settings.currency)
-        case ConversionRestated():
-            _id(event.order_id, "order_id")
-            _currency(event.value, "value", settings.currency)
-        case ConversionRetracted():
-            _id(event.order_id, "order_id")
-        case BidPlaced() | BidWon() | BidLost():
-            currency = _currency_of(event.opportunity, settings)
-            _price(event.bid, "bid", currency)
-            if isinstance(event, BidWon):
-                _price(event.price, "price", currency)
-            elif isinstance(event, BidLost):
-                _price(event.market_price, "market_price", currency)
+def _bid(event: BidPlaced | BidWon | BidLost, now: datetime | None, settings: EventSettings) -> None:
+    _id(event.impression_id, "impression_id")
+    currency = _currency_of(event.opportunity, settings)
+    _price(event.bid, "bid", currency)
+    if isinstance(event, BidWon):
+        _price(event.price, "price", currency)
+    elif isinstance(event, BidLost):
+        _price(event.market_price, "market_price", currency)
 
 
-def _season(event: SeasonMarked, settings: EventSettings) -> None:
+def _impression(event: ImpressionServed, now: datetime | None, settings: EventSettings) -> None:
+    _id(event.impression_id, "impression_id")
+    if event.weight != 1.0:
+        _weight(event.weight)
+    _price(event.price, "price", _currency_of(event.opportunity, settings))
+
+
+def _click(event: ClickReceived, now: datetime | None, settings: EventSettings) -> None:
+    _id(event.impression_id, "impression_id")
+    _price(event.price, "price", settings.currency)
+
+
+def _conversion(
+    event: ConversionReported | ConversionRestated | ConversionRetracted, now: datetime | None, settings: EventSettings
+) -> None:
+    _id(event.impression_id, "impression_id")
+    if not isinstance(event, ConversionReported):
+        _id(event.order_id, "order_id")
+    if not isinstance(event, ConversionRetracted):
+        # A refund is a negative value, and sensible.
+        _currency(event.value, "value", settings.currency)
+
+
+def _link(event: DeviceLinked, now: datetime | None, settings: EventSettings) -> None:
+    _id(event.user_id, "user_id")
+    _id(event.device_id, "device_id")
+
+
+def _session(event: SessionEnded, now: datetime | None, settings: EventSettings) -> None:
+    if event.duration_seconds is not None:
+        _finite(event.duration_seconds, "duration_seconds")
+
+
+def _indicator(event: IndicatorPublished, now: datetime | None, settings: EventSettings) -> None:
+    _id(event.series, "series")
+    _finite(event.value, "value")
+
+
+def _season(event: SeasonMarked, now: datetime | None, settings: EventSettings) -> None:
     _id(event.name, "name")
     _date(event.starts, "starts", None, settings)
     _date(event.ends, "ends", None, settings)
@@ -263,3 +261,21 @@ def _wrong_currency(found: str, expected: str, path: str) -> None:
         expected=expected,
         remedy="Convert at the border.",
     )
+
+
+_MORE: dict[type, Callable[[Any, datetime | None, EventSettings], None]] = {
+    BidPlaced: _bid,
+    BidWon: _bid,
+    BidLost: _bid,
+    ImpressionServed: _impression,
+    ClickReceived: _click,
+    ConversionReported: _conversion,
+    ConversionRestated: _conversion,
+    ConversionRetracted: _conversion,
+    CampaignReported: _report,
+    DeviceLinked: _link,
+    SessionEnded: _session,
+    IndicatorPublished: _indicator,
+    SeasonMarked: _season,
+}
+"""What is checked of each type beside its id and its time."""

@@ -25,6 +25,7 @@ class Increments:
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, float, float, float, float, float]] = []
+        self._spent_at: list[int] = []
         self._opportunities: list[Opportunity] = []
 
     def add(
@@ -37,10 +38,12 @@ class Increments:
         conversions: float = 0.0,
         value: float = 0.0,
         cost: float = 0.0,
+        spent_at: int | None = None,
     ) -> None:
-        """One increment at an instant, in microseconds since 1970."""
+        """One increment at an instant, in microseconds since 1970; its cost booked on another one if that is told."""
         if impressions or clicks or conversions or value or cost:
             self._rows.append((at, impressions, clicks, conversions, value, cost))
+            self._spent_at.append(at if spent_at is None else spent_at)
             self._opportunities.append(opportunity)
 
     def observations(self) -> Observations:
@@ -56,4 +59,5 @@ class Increments:
             conversions=conversions,
             value=value,
             cost=cost,
+            spent_at=np.array(self._spent_at, dtype=np.int64).view("datetime64[us]"),
         )

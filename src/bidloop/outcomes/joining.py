@@ -209,6 +209,7 @@ class Joiner:
             conversions=change.conversions,
             value=change.value / MICROS,
             cost=change.cost / MICROS,
+            spent_at=epoch_us(event.at),
         )
 
     def _wait(self, event: _Response | BidWon) -> None:

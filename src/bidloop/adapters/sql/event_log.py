@@ -209,8 +209,8 @@ def _remembered(fresh: list[_Told], erased: dict[str, int]) -> list[_Told]:
 
 def _remember_erasure(connection: Connection, person: str, at_us: int) -> None:
     new = insert_new(connection, erasures).values(person=person, at_us=at_us)
-    later = {"set_": {"at_us": at_us}, "where": erasures.c.at_us < at_us}
-    connection.execute(new.on_conflict_do_update(index_elements=["person"], **later))
+    later = erasures.c.at_us < at_us
+    connection.execute(new.on_conflict_do_update(index_elements=["person"], set_={"at_us": at_us}, where=later))
 
 
 def _set_offset(connection: Connection, offset: Offset) -> None:

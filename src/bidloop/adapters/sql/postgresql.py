@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from struct import Struct
 from typing import Any
 
 import psycopg
@@ -87,14 +88,19 @@ class PostgresBulk:
         if not persons:
             return {}
         with _cursor(connection) as cursor:
+            cursor.execute("SELECT FROM erasures LIMIT 1")
+            if not cursor.rowcount:  # the rule, and far quicker told than by thousands of names
+                return {}
             cursor.execute("SELECT person, at_us FROM erasures WHERE person = ANY(%b)", (list(persons),), binary=True)
             return dict(cursor.fetchall())
 
     def add(self, connection: Connection, keys: Iterable[tuple[bytes, int]], rows: Sequence[Sequence[Any]]) -> None:
         """Write event keys, and events in the order of the table's columns, which all are of one day."""
         with _cursor(connection) as cursor:
-            # In the order of the index: neighbours share a page.
-            _copy(cursor, "event_keys (key, digest)", _KEY_TYPES, sorted(keys))
+            with cursor.copy("COPY event_keys (key, digest) FROM STDIN (FORMAT BINARY)") as copy:
+                # In the order of the index: neighbours share a page. Packed at once, since rows of one shape need no formatter.
+                copy.write(_HEADER + b"".join([_KEY.pack(2, 16, key, 8, digest) for key, digest in sorted(keys)]))
+                copy.write(_TRAILER)
             if rows:
                 _copy(cursor, self._partition(cursor, rows[0][1]), _ROW_TYPES, rows)
 
@@ -127,7 +133,9 @@ class PostgresBulk:
         return f"{name} (position, day, type, at_us, person, payload)"
 
 
-_KEY_TYPES = ("bytea", "int8")
+_HEADER, _TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+_KEY = Struct(">hi16siq")
+"""A row of `event_keys` in COPY's binary format: two columns, each behind its length."""
 _ROW_TYPES = ("int8", "int4", "text", "int8", "text", "text")
 
 

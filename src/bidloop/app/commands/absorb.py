@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -70,6 +71,7 @@ def absorb(
             settings=settings.stream,
             on_progress=_Progress(house.stream, line),
         )
+        gc.freeze()  # what is there now stays; the collector need not look through it for every few thousand events
         _log.info("Consumer %s of %s takes events; Ctrl-C ends.", consumer, settings.stream.name)
         with line or nullcontext(), looked_after(house):
             absorbed = absorber.run(stop, until_empty=until_empty)
