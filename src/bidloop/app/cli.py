@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # in rich markup, "[default: …]" would be a tag
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Self-hosted marketing optimization: honest rates, bids under budgets, and a record that explains every bid.",
@@ -225,7 +226,7 @@ def serve(
     home: Home = None,
     config: Config = None,
 ) -> None:
-    """Answer the prediction API until Ctrl-C."""
+    """Serve the API until Ctrl-C: predictions and bids out, events in."""
     http = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     _serve(settings_of(config, home, http=http))
 

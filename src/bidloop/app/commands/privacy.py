@@ -36,7 +36,7 @@ def export(
         sys.stdout.buffer.writelines(line + b"\n" for line in lines)
     else:
         output.write_bytes(b"".join(line + b"\n" for line in lines))
-    err.print(f"{len(lines):,} records.")
+    err.print(f"Records: {len(lines):,}")
 
 
 @app.command()

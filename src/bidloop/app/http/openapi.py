@@ -234,7 +234,7 @@ def description(version: str, *, max_batch: int, max_body_bytes: int, max_events
             "version": version,
             "description": "Tell what happened; ask for click and conversion rates with intervals, and the bids that follow "
             "from them. Amounts are decimals in the account's currency. A request for predictions has at most "
-            f"{max_body_bytes} bytes, one with events at most {max_events} of them.",
+            f"{max_body_bytes:,} bytes, one with events at most {max_events:,} of them.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from bidloop.app.http.examples import EXAMPLE_CELL
+from bidloop.app.http.examples import EXAMPLE_CELL, EXAMPLE_EVENT
 from bidloop.app.http.openapi import OPERATIONS, Operation
 from bidloop.app.http.problems import KINDS
 
@@ -38,10 +40,12 @@ def page(document: dict[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("bidloop.app.http", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["marked"] = marked
     return environment.get_template("reference.html").render(
         info=document["info"],
         style=STYLE,
         example=json.dumps(EXAMPLE_CELL),
+        event=json.dumps(EXAMPLE_EVENT),
         operations=[_operation(document, operation) for operation in OPERATIONS],
         types=[
             (name, _type(shape))
@@ -50,6 +54,15 @@ def page(document: dict[str, Any]) -> str:
         ],
         kinds=KINDS,
     )
+
+
+def marked(text: str) -> Markup:
+    """Text with what stands between backticks set as code.
+
+    >>> print(marked("`a < b` & c"))
+    <code>a &lt; b</code> &amp; c
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _operation(document: dict[str, Any], operation: Operation) -> dict[str, Any]:
