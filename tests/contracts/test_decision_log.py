@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,9 +47,17 @@ def decision(number: int) -> Decision:
     )  # fmt: skip
 
 
-@pytest.fixture(params=["sqlite"])
-def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], DecisionLog]:
-    return {"sqlite": lambda: SqlDecisionLog(open_database(tmp_path / "bidloop.db"))}[request.param]
+@pytest.fixture(params=["sqlite", "postgresql"])
+def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], DecisionLog]]:
+    place = tmp_path / "bidloop.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    with ExitStack() as stack:
+
+        def open_it() -> DecisionLog:
+            engine = open_database(place)
+            stack.callback(engine.dispose)
+            return SqlDecisionLog(engine)
+
+        yield open_it
 
 
 def test_a_decision_reads_back_to_the_last_bit(open_log) -> None:
@@ -102,3 +111,15 @@ def test_a_decision_that_could_not_be_read_back_is_refused(open_log, wrong: floa
         with pytest.raises(InvalidInput, match="cannot be recorded"):
             log.record([decision(1), bad])
     assert log.recent(10) == []
+
+
+def test_a_person_is_found_in_decisions_by_pseudonym_and_left_out_of_them(open_log) -> None:
+    log = open_log()
+    mine = replace(decision(1), opportunity=replace(decision(1).opportunity, user_id="p.anna"))
+    named = replace(decision(2), opportunity=replace(decision(2).opportunity, keyword="p.anna"))
+    log.record([mine, named, decision(3)])
+    assert log.of_user("p.anna") == [mine]
+    assert log.erase("p.anna") == 1
+    assert log.of_user("p.anna") == []
+    assert log.get("d-1") == decision(1)
+    assert log.get("d-2") == named

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bidloop.events import absorber, batches, privacy, validation
+from bidloop.events import told as told_form
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -29,6 +32,12 @@ def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_every_code_that_a_row_can_be_rejected_with_is_explained() -> None:
+    told = (ROOT / "docs" / "quarantine.md").read_text() + (ROOT / "docs" / "events.md").read_text()
+    codes = [*absorber.CODES, *batches.CODES, *privacy.CODES, *told_form.CODES, *validation.CODES]
+    assert [code for code in codes if f"`{code}`" not in told] == []
 
 
 def test_every_room_is_in_the_readme() -> None:

@@ -228,6 +228,22 @@ def test_an_entry_that_fails_again_and_again_does_not_hold_up_the_others_and_is_
     assert (letter.lines, letter.attempts, reason) == (kept.row.raw, 3, kept.row.reason)
 
 
+def test_an_entry_that_kills_whoever_takes_it_is_kept_whole_and_not_taken_again() -> None:
+    stream, log = MemoryEventStream(), MemoryEventLog()
+    publish(stream, click(1))
+    stream.take("dies", 1, 0)
+    for _ in range(AT_ONCE.max_attempts - 1):
+        [delivery] = stream.reclaim("dies", 1, 0)
+    assert delivery.attempts == AT_ONCE.max_attempts
+    publish(stream, click(2))
+    absorbed = absorb(stream, log)
+    assert (absorbed.buried, ids(log)) == (1, ["click-2"])
+    [kept] = log.quarantine.list()
+    assert (kept.row.code, kept.row.form) == ("undigestible_entry", "entry")
+    assert unpack(kept.row.raw, SEAL, source="") == [click(1)]
+    assert "never finished" in stream.dead()[0][1]
+
+
 def test_an_entry_that_only_another_key_opens_is_kept_whole_as_well() -> None:
     stream, log = MemoryEventStream(), MemoryEventLog()
     stream.publish([pack(Rejected(source="api", code="not_json", reason="why", raw=b"{"), Seal(b"1" * 32))])

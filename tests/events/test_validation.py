@@ -8,7 +8,22 @@ import msgspec
 import pytest
 
 from bidloop.core.errors import RejectedRow
-from bidloop.core.event import BidLost, CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
+from bidloop.core.event import (
+    BidLost,
+    BidPlaced,
+    BidWon,
+    CampaignReported,
+    ClickReceived,
+    ConversionReported,
+    ConversionRestated,
+    ConversionRetracted,
+    DeviceLinked,
+    Event,
+    ImpressionServed,
+    IndicatorPublished,
+    SeasonMarked,
+    SessionEnded,
+)
 from bidloop.core.money import Money
 from bidloop.core.opportunity import History, Opportunity
 from bidloop.events.settings import EventSettings
@@ -60,6 +75,25 @@ def test_a_refund_is_sensible() -> None:
         ("not_finite", replace(SHOWN, weight=float("inf"))),
         ("not_finite", in_cell(measures={"quality": float("nan")})),
         ("not_finite", in_cell(history=History(ctr=float("nan"), conversion_rate=0, spend=Money(0), impressions=0, clicks=0))),
+        ("unreadable_id", replace(CLICK, event_id="a\x00b")),
+        ("unreadable_id", replace(CLICK, impression_id="a\nb")),
+        ("empty_id", ConversionRestated(event_id="e", at=NOW, impression_id="i", order_id="")),
+        ("empty_id", ConversionRetracted(event_id="e", at=NOW, impression_id="i", order_id=" ")),
+        ("empty_id", DeviceLinked(event_id="e", at=NOW, user_id="u")),
+        ("empty_id", IndicatorPublished(event_id="e", at=NOW, series="", period="2026", value=1.0)),
+        ("not_finite", IndicatorPublished(event_id="e", at=NOW, series="cpi", period="2026", value=float("nan"))),
+        ("not_finite", SessionEnded(event_id="e", at=NOW, duration_seconds=float("inf"))),
+        ("not_finite", replace(REPORT, quality_score=float("nan"))),
+        ("season_ends_early", SeasonMarked(event_id="e", at=NOW, name="sale", starts=NOW, ends=NOW)),
+        ("unknown_date", SeasonMarked(event_id="e", at=NOW, name="sale", starts=datetime(2026, 3, 1), ends=NOW)),
+        ("future_date", replace(REPORT, known_at=NOW + timedelta(days=2))),
+        ("out_of_range", replace(REPORT, impressions=10**16)),
+        ("out_of_range", replace(REPORT, spend=Money(10**19))),
+        ("out_of_range", replace(ORDER, value=Money(-(10**30)))),
+        ("out_of_range", BidPlaced(event_id="e", at=NOW, impression_id="i", bid=Money(10**19))),
+        ("out_of_range", SessionEnded(event_id="e", at=NOW, page_views=10**16)),
+        ("negative_spend", BidWon(event_id="e", at=NOW, impression_id="i", price=Money(-1))),
+        ("negative_spend", replace(REPORT, budget=Money(-1))),
         ("weight_not_positive", replace(SHOWN, weight=0.0)),
         ("negative_count", replace(REPORT, clicks=-1)),
         ("negative_count", replace(REPORT, impressions=-1, clicks=-2)),

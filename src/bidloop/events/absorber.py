@@ -211,6 +211,9 @@ class Absorber:
             events: list[Event] = []
             rejected: list[Rejected] = []
             try:
+                if delivery.attempts > self._settings.max_attempts:
+                    # Nobody has come back to say what is wrong with it: whoever took it died.
+                    raise RuntimeError(f"handed out {delivery.attempts} times, and never finished")
                 for item in unpack(delivery.lines, self._seal, source=self._settings.name):
                     if isinstance(item, Rejected):
                         rejected.append(item if item.at else msgspec.structs.replace(item, at=now))

@@ -24,7 +24,7 @@ from bidloop.core.event import (
     SeasonMarked,
     SessionEnded,
 )
-from bidloop.core.money import Money
+from bidloop.core.money import MICROS, Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.events.settings import EventSettings
 
@@ -36,6 +36,7 @@ CODES = {
     "not_finite": "a number is NaN or infinite",
     "negative_count": "a count is below zero",
     "negative_spend": "a cost or price is below zero",
+    "out_of_range": "a count or an amount that no campaign reaches, and no table holds",
     "clicks_exceed_impressions": "more clicks than impressions",
     "weight_not_positive": "a sampling weight that is zero or less",
     "season_ends_early": "a season that ends before it starts",
@@ -43,6 +44,9 @@ CODES = {
     "changed_event": "an id that is in the log already, with another content",
 }
 """Every code that the intake can give, with its meaning. Readers add codes for what they cannot read."""
+
+MOST_COUNTED, MOST_AMOUNT = 10**15, 10**12
+"""Keeps every count, and every amount in micros, well inside 64 bits: one event more would stop every table behind the log."""
 
 _DEFAULT = EventSettings()
 
@@ -119,6 +123,7 @@ def _link(event: DeviceLinked, now: datetime | None, settings: EventSettings) ->
 def _session(event: SessionEnded, now: datetime | None, settings: EventSettings) -> None:
     if event.duration_seconds is not None:
         _finite(event.duration_seconds, "duration_seconds")
+    _in_range(event.page_views or 0, MOST_COUNTED, "page_views")
 
 
 def _indicator(event: IndicatorPublished, now: datetime | None, settings: EventSettings) -> None:
@@ -147,6 +152,7 @@ def _report(event: CampaignReported, now: datetime | None, settings: EventSettin
         count = getattr(event, name)
         if count < 0:
             raise RejectedRow("negative_count", f"{name} of {count}", path=name, expected="0 or more")
+        _in_range(count, MOST_COUNTED, name)
     if event.clicks > event.impressions:
         raise RejectedRow(
             "clicks_exceed_impressions",
@@ -249,8 +255,16 @@ def _price(price: Money | None, path: str, currency: str) -> None:
 
 
 def _currency(money: Money | None, path: str, currency: str) -> None:
-    if money is not None and currency and money.currency != currency:
+    if money is None:
+        return
+    if currency and money.currency != currency:
         _wrong_currency(money.currency, currency, path)
+    _in_range(abs(money.micros) // MICROS, MOST_AMOUNT, path)
+
+
+def _in_range(number: int, most: int, path: str) -> None:
+    if number > most:
+        raise RejectedRow("out_of_range", f"{path} of more than {most:,}", path=path, expected=f"at most {most:,}")
 
 
 def _wrong_currency(found: str, expected: str, path: str) -> None:

@@ -47,6 +47,14 @@ class DecisionLog(Protocol):
         """What was bid in the decisions of these ids; unknown ids are left out."""
         ...
 
+    def of_user(self, user_id: str) -> list[Decision]:
+        """The decisions for a person, by pseudonym, in the order in which they were made."""
+        ...
+
+    def erase(self, user_id: str) -> int:
+        """Leave a person out of the decisions that were made for them; says how many. Their bids stay what they were."""
+        ...
+
 
 class History(Protocol):
     """All that happened, ready to be learned from."""
