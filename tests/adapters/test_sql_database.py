@@ -26,6 +26,7 @@ from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.adapters.sql.tables import REVISION, metadata
 from bidloop.core.errors import ConfigurationError, CorruptArtifact, Unavailable
 from bidloop.core.event import ClickReceived
+from bidloop.events.rejected import Rejected
 from bidloop.events.sealing import Seal
 
 SEAL = Seal(bytes(32))
@@ -210,4 +211,12 @@ def test_events_lie_in_one_partition_a_day(postgres_url: str) -> None:
     with engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT tableoid::regclass::text FROM events").scalars().all()
     assert found == [f"events_{datetime.now(UTC):%Y%m%d}"]
+    engine.dispose()
+
+
+def test_what_was_sealed_with_a_key_that_is_gone_is_still_listed_without_its_bytes(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "a.db")
+    SqlQuarantine(engine, SEAL).keep([Rejected(source="api", code="not_json", reason="why", raw=b"{")])
+    [kept] = SqlQuarantine(engine, Seal(bytes([1]) * 32)).list()
+    assert (kept.row.code, kept.row.raw) == ("not_json", b"")
     engine.dispose()

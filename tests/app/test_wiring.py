@@ -111,3 +111,14 @@ def test_the_bidding_settings_that_ever_decided_are_kept(tmp_path: Path) -> None
         policies.add(loop.bidder.policy)
     assert len(policies) == 2
     assert {file.stem for file in (tmp_path / "policies").iterdir()} == policies
+
+
+def test_a_database_is_opened_with_the_key_that_it_was_written_with_or_not_at_all(tmp_path: Path) -> None:
+    settings = Settings(home=str(tmp_path))
+    open_house(settings).close()
+    open_house(settings).close()
+    (tmp_path / "privacy.key").unlink()
+    with pytest.raises(ConfigurationError, match="another privacy key"):
+        open_house(settings)
+    open_house(settings, new_key=True).close()
+    open_house(settings).close()

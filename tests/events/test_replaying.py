@@ -84,6 +84,15 @@ def test_a_typed_event_and_a_streams_entry_are_replayed_as_they_were_kept(room: 
     assert sorted(event.event_id for _, event in room.log.read()) == ["e", "f", "g"]
 
 
+def test_what_has_no_bytes_stays_and_is_not_kept_again(room: Room) -> None:
+    room.tell(type="device_linked", impressionId=None)
+    room.quarantine.keep([Rejected(source="api", code="no_consent", reason="", raw=b"", form="told")])
+    before = room.quarantine.counts()
+    verdicts = [verdict.code for done in room.replay.replay(room.quarantine.list()) for verdict in done.verdicts]
+    assert "bytes_not_kept" in verdicts
+    assert room.quarantine.counts() == before
+
+
 def test_a_row_of_a_file_is_mended_in_the_file(room: Room) -> None:
     room.quarantine.keep([Rejected(source="a.csv", position=2, code="unknown_date", reason="", raw=b"x,1")])
     [done] = room.replay.replay(room.quarantine.list())

@@ -16,7 +16,7 @@ from bidloop.adapters.ipinyou.reader import ATTRIBUTES
 from bidloop.adapters.ipinyou.view import ipinyou_view
 from bidloop.adapters.parquet.history import ParquetHistory
 from bidloop.adapters.sql.api_keys import SqlApiKeys
-from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.database import agreed, open_database
 from bidloop.adapters.sql.decision_log import SqlDecisionLog
 from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.adapters.sql.quarantine import SqlQuarantine
@@ -90,8 +90,22 @@ class House:
         self.connections.close()
 
 
-def open_house(settings: Settings, clock: Clock | None = None) -> House:
-    """Open what the settings name; an empty home folder or database is set up, an older one is migrated."""
+def open_house(settings: Settings, clock: Clock | None = None, *, new_key: bool = False) -> House:
+    """Open what the settings name; an empty home folder or database is set up, an older one is migrated.
+
+    Parameters
+    ----------
+    clock
+        By default the machine's own.
+    new_key
+        Whether the privacy key may be another one than before, and holds from now on.
+
+    Raises
+    ------
+    ConfigurationError
+        When the home folder cannot be made, the database cannot be opened, or the privacy key is not the one that the database
+        was written with: the same person would get another pseudonym, in silence.
+    """
     home = Path(settings.home)
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -107,6 +121,14 @@ def open_house(settings: Settings, clock: Clock | None = None) -> House:
     connections.callback(engine.dispose)
     key = load_key(Path(settings.privacy.key_file) if settings.privacy.key_file else home / "privacy.key")
     seal, privacy = Seal(key), Privacy(key, settings.privacy)
+    fingerprint = seal.name(b"privacy key")
+    if agreed(engine, "privacy key", fingerprint, anew=new_key) != fingerprint:
+        connections.close()
+        raise ConfigurationError(
+            "another privacy key than the one that this database was written with",
+            expected="the same key file on every machine that opens it",
+            remedy="Set privacy.key_file. If the old key is gone for good, run 'bidloop privacy new-key'.",
+        )
     # An amount in another currency would stand in the log for good, and no budget could be kept from then on.
     sensible = msgspec.structs.replace(settings.events, currency=settings.currency)
     log, decisions = SqlEventLog(engine, seal), SqlDecisionLog(engine)

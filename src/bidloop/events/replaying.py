@@ -20,6 +20,7 @@ _event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 NOT_REPLAYABLE = Verdict(
     "rejected", "row_of_a_file", "a row of a file is mended in the file, which is then ingested again"
 )
+NOT_KEPT = Verdict("rejected", "bytes_not_kept", "its bytes were not kept, or are sealed with another key")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Replay:
         return done
 
     def _once(self, row: Rejected) -> list[Verdict]:
+        if not row.raw:
+            return [NOT_KEPT]
         match row.form:
             case "told":
                 return self._intake.take([self._reception.receive(row.raw, source=row.source, position=row.position)])

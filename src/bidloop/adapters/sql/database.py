@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, Table, inspect, text
+from sqlalchemy import Connection, Engine, Table, inspect, select, text
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from bidloop.adapters.sql import postgresql, sqlite
-from bidloop.adapters.sql.tables import REVISION
+from bidloop.adapters.sql.tables import REVISION, house
 from bidloop.core.errors import ConfigurationError, Unavailable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -63,6 +63,26 @@ def insert_new(connection: Connection, table: Table) -> sqlite_dialect.Insert | 
     if connection.dialect.name == "postgresql":
         return postgresql_dialect.insert(table)
     return sqlite_dialect.insert(table)
+
+
+def agreed(engine: Engine, name: str, value: str, *, anew: bool = False) -> str:
+    """What all who open this database agree on under a name: what the first of them said.
+
+    Parameters
+    ----------
+    name, value
+        What is to be agreed on, and what this one says.
+    anew
+        Whether what this one says holds from now on.
+    """
+    with answering(engine), writing(engine).begin() as connection:
+        new = insert_new(connection, house).values(name=name, value=value)
+        if anew:
+            connection.execute(new.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
+        else:
+            connection.execute(new.on_conflict_do_nothing(index_elements=["name"]))
+        told: str = connection.execute(select(house.c.value).where(house.c.name == name)).scalar_one()
+    return told
 
 
 @contextmanager

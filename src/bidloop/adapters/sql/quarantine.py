@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, select, update
 
 from bidloop.adapters.sql.database import answering, insert_new, writing
 from bidloop.adapters.sql.tables import quarantine
-from bidloop.core.errors import NotFound
+from bidloop.core.errors import CorruptArtifact, NotFound
 from bidloop.events.ports import Kept, State
 from bidloop.events.rejected import Rejected
 from bidloop.events.sealing import Seal
@@ -87,7 +87,10 @@ class SqlQuarantine:
             )
 
     def _kept(self, row: Row[tuple[object, ...]]) -> Kept:
-        raw = self._seal.open(row.raw) if row.sealed else row.raw
+        try:
+            raw = self._seal.open(row.raw) if row.sealed else row.raw
+        except CorruptArtifact:  # of a key that is gone for good: what is not sealed can still be told
+            raw = b""
         return Kept(row.name, msgspec.structs.replace(_decode.decode(row.payload), raw=raw), row.state)
 
 

@@ -66,6 +66,13 @@ erasures = Table(
     Column("at_us", BigInteger, nullable=False, doc="Everything of before this instant is."),
 )
 
+house = Table(
+    "house",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False, doc="What all who open this database have to agree on."),
+)
+
 quarantine = Table(
     "quarantine",
     metadata,

@@ -60,3 +60,22 @@ def erase(
         print_json(erased)
         return
     print_table("Erased", [{"where": where, "records": count} for where, count in erased.items()])
+
+
+@app.command("new-key")
+def new_key(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+    config: Config = None,
+) -> None:
+    """Go on with the present key file, although the database was written with another one.
+
+    From then on the same people get other pseudonyms, and what the old key sealed stays shut.
+    """
+    from bidloop.app.terminal import out
+    from bidloop.app.wiring import open_house
+
+    if not yes:
+        typer.confirm("People who are known will not be recognised any more. Go on?", abort=True)
+    open_house(settings_of(config, home), new_key=True)
+    out.print("The present key holds from now on.")

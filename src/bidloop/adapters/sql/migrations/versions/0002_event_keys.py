@@ -76,6 +76,12 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("person", name="pk_erasures"),
     )
     op.create_table(
+        "house",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_house"),
+    )
+    op.create_table(
         "quarantine",
         sa.Column("position", _POSITION, autoincrement=True, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
