@@ -50,7 +50,7 @@ from bidloop.retraining.warm_start import warm_start
 if TYPE_CHECKING:
     from bidloop.retraining.renewal import Renewal
 
-PAGE = 10_000
+PAGE = 2_000
 """Events that are learned at once; a decision waits no longer than for one page."""
 REMEMBERED = 10_000
 """Latest decisions from which last bids and pacing multipliers come back after a start."""
@@ -82,7 +82,7 @@ class Loop:
 
     Notes
     -----
-    One `Loop` may be shared by threads: `decide` and `absorb` each hold a lock for as long as they touch shared state.
+    One `Loop` may be shared by threads: `decide`, `absorb` and `follow` hold a lock for as long as they touch shared state.
     """
 
     def __init__(
@@ -121,6 +121,7 @@ class Loop:
         self._new_id = ids or new_decision_id
         self._last_bids: dict[tuple[str, ...], Money] = {}
         self._position = 0
+        self._following = threading.Lock()
         self._state = threading.Lock()
 
     def decide(self, opportunity: Opportunity) -> Decision:
@@ -192,14 +193,13 @@ class Loop:
         out the same.
         """
         learned = 0
-        while True:
-            with self._state:
-                page = self.log.read(self._position, PAGE)
-                if not page:
-                    return learned
-                self._learn(self.joiner.join([event for _, event in page]))
+        with self._following:  # reading takes longer than learning, and no decision has to wait for it
+            while page := self.log.read(self._position, PAGE):
+                with self._state:
+                    self._learn(self.joiner.join([event for _, event in page]))
                 self._position = page[-1][0]
-            learned += len(page)
+                learned += len(page)
+        return learned
 
     def rebuild(self, observations: Observations, position: int) -> None:
         """Bring the in-process state back after a start.
