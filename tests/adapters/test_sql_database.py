@@ -7,10 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -197,7 +199,7 @@ def test_a_server_that_was_killed_is_said_not_to_answer_and_the_same_log_goes_on
         engine.dispose()
 
 
-@pytest.mark.parametrize("url", ["mysql://a/b", "nonsense", "sqlite:///a.db"])
+@pytest.mark.parametrize("url", ["mysql://a/b", "nonsense", "sqlite:///a.db", "postgresql://host:port/a"])
 def test_a_url_of_another_kind_is_refused_with_what_would_be_right(url: str) -> None:
     with pytest.raises(ConfigurationError, match="postgresql://user@host/name"):
         open_database(url)
@@ -214,9 +216,37 @@ def test_events_lie_in_one_partition_a_day(postgres_url: str) -> None:
     engine.dispose()
 
 
+def test_a_writer_whose_clock_is_behind_goes_on_after_its_day_was_pruned(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_database(postgres_url)
+    behind, pruning = SqlEventLog(engine, SEAL), SqlEventLog(engine, SEAL)
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    clicks = [ClickReceived(event_id=str(i), at=at, impression_id="i") for i in range(4)]
+    behind.append(clicks[:1])
+    behind.append(clicks[1:2])
+    assert pruning.prune(at) == 2
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        behind.append(clicks[2:3])
+    assert behind.append(clicks).new == [False, False, True, True]
+    engine.dispose()
+
+
 def test_what_was_sealed_with_a_key_that_is_gone_is_still_listed_without_its_bytes(tmp_path: Path) -> None:
     engine = open_database(tmp_path / "a.db")
     SqlQuarantine(engine, SEAL).keep([Rejected(source="api", code="not_json", reason="why", raw=b"{")])
     [kept] = SqlQuarantine(engine, Seal(bytes([1]) * 32)).list()
     assert (kept.row.code, kept.row.raw) == ("not_json", b"")
+    engine.dispose()
+
+
+def test_an_error_of_the_database_does_not_repeat_what_was_to_be_written(place: Path | str) -> None:
+    engine = open_database(place)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE quarantine RENAME COLUMN payload TO gone"))
+    row = Rejected(source="s", code="c", reason="anna's", raw=b"anna")
+    with pytest.raises(Exception) as caught:
+        SqlQuarantine(engine, SEAL).keep([row])
+    assert "anna" not in "".join(traceback.format_exception(caught.value))
     engine.dispose()

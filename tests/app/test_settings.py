@@ -35,6 +35,15 @@ def test_a_value_of_a_wrong_type_is_refused_with_its_path(tmp_path: Path) -> Non
         load_settings(None, {"BIDLOOP_HTTP__PORT": "eighty"})
 
 
+@pytest.mark.parametrize(
+    "name", ["EVENTS__CHUNK=0", "EVENTS__RETENTION_DAYS=-1", "STREAM__RECENT_SECONDS=0", "STREAM__MAX_ATTEMPTS=0"]
+)
+def test_a_setting_under_which_events_would_be_lost_is_refused(name: str) -> None:
+    name, _, value = name.partition("=")
+    with pytest.raises(ConfigurationError, match=f"setting {name.lower().replace('__', '[.]')}"):
+        load_settings(None, {f"BIDLOOP_{name}": value})
+
+
 def test_a_room_that_is_no_table_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"setting bidding = '3'; expected a table"):
         load_settings(None, {"BIDLOOP_BIDDING": "3"})

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bidloop.app.settings import FeatureSettings, Settings
@@ -83,6 +84,38 @@ def test_a_view_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     house = open_house(Settings(home=str(tmp_path), features=FeatureSettings(view="search")))
     with pytest.raises(ConfigurationError, match="auto, campaign, display, ipinyou"):
         view_of(house)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "measures"),
+    [
+        ({"position": "top", "slot": "a", "": "nothing"}, {"position": 1.5, "slot_ctr": 0.1, "floor": 1.0}),
+        ({"slot": "a", "device": "phone", "campaign": "c", "slot_ctr": "b"}, {"account_ctr": 0.5, "hour": 3.0}),
+        ({}, {"account_ctr": 0.5, "hour": 3.0, "quality": 1.0}),
+    ],
+)
+def test_whatever_events_call_their_facts_the_house_opens(
+    tmp_path: Path, attributes: dict[str, str], measures: dict[str, float]
+) -> None:
+    house = open_house(Settings(home=str(tmp_path)), ManualClock(NOW))
+    house.intake.accept([a_row("r1", attributes=attributes, measures=measures)])
+    view = open_loop(house.settings, house=house).view
+    assert view.name == ("display" if attributes else "campaign")
+    assert {"slot", "floor", "quality"} & {*attributes, *measures} <= {*view.categorical_names, *view.numeric_names}
+
+
+def test_a_restatement_that_takes_impressions_back_does_not_keep_the_house_from_opening(tmp_path: Path) -> None:
+    row = msgspec.structs.replace(a_row("r1"), row_id="r")
+    less = msgspec.structs.replace(row, event_id="r2", impressions=90, known_at=NOW - timedelta(hours=3))
+    rows = {"restated": [row, less], "as it is": [msgspec.structs.replace(less, known_at=None)]}
+    loops = []
+    for name, told in rows.items():
+        settings = Settings(home=str(tmp_path / name), bidding=BiddingSettings(daily_budget=10.0))
+        assert open_loop(settings, ManualClock(NOW)).absorb(told).accepted == len(told)
+        loops.append(open_loop(settings, ManualClock(NOW), ids=lambda _: "0" * 32))
+    about = Opportunity(opportunity_id="o", at=NOW, campaign_id="shoes")
+    restated, plain = (loop.decide(about).state for loop in loops)
+    assert restated == plain
 
 
 def test_the_champion_s_view_is_served_and_the_settings_view_is_trained(tmp_path: Path, put_model: Any) -> None:

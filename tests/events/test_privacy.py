@@ -12,7 +12,16 @@ import msgspec
 import pytest
 
 from bidloop.core.errors import ConfigurationError, CorruptArtifact, RejectedRow
-from bidloop.core.event import ClickReceived, DeviceLinked, Event, ImpressionServed, PageViewed, Personal
+from bidloop.core.event import (
+    CampaignReported,
+    ClickReceived,
+    DeviceLinked,
+    Event,
+    ImpressionServed,
+    PageViewed,
+    Personal,
+)
+from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.events.privacy import IDENTIFIERS, Privacy, load_key, person_of, without_person
 from bidloop.events.sealing import Seal
@@ -64,6 +73,31 @@ def test_who_was_bid_for_is_a_pseudonym_too() -> None:
     event = PRIVACY.event(shown)
     assert event.opportunity.user_id == PRIVACY.pseudonym("user_id", "anna") == person_of(event)
     assert PRIVACY.event(msgspec.structs.replace(shown, consent=False)).opportunity.user_id == ""
+
+
+def test_a_report_of_somebody_says_nothing_of_consent_and_so_names_nobody() -> None:
+    about = Opportunity(opportunity_id="o", at=AT, campaign_id="c", user_id="anna")
+    row = CampaignReported(
+        event_id="e", at=AT, opportunity=about, impressions=1, clicks=0, conversions=0, spend=Money(0)
+    )
+    assert person_of(PRIVACY.event(row)) == ""
+    assuming = Privacy(bytes(32), PrivacySettings(assume_consent=True))
+    assert person_of(assuming.event(row)) == PRIVACY.pseudonym("user_id", "anna")
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("https://anna:se@cret@shop.example/a@b", "https://shop.example/a@b"),
+        (" https://anna:pw@shop.example/", " https://shop.example/"),
+        (r"https:\\anna@shop.example\a", r"https:\\shop.example\a"),
+        ("https:/anna@shop.example", "https:/shop.example"),
+        ("mailto:anna@shop.example", "shop.example"),
+        ("/shoes/@anna", "/shoes/@anna"),
+    ],
+)
+def test_no_user_is_left_in_an_address_however_it_is_written(told: str, kept: str) -> None:
+    assert PRIVACY.event(view(url=told)).url == kept
 
 
 def test_addresses_of_pages_lose_what_may_name_somebody() -> None:

@@ -98,3 +98,20 @@ def test_a_row_of_a_file_is_mended_in_the_file(room: Room) -> None:
     [done] = room.replay.replay(room.quarantine.list())
     assert not done.settled
     assert "ingested again" in done.verdicts[0].reason
+
+
+def test_of_an_entry_what_only_a_lost_key_opens_keeps_nothing_else_out(room: Room) -> None:
+    shut = pack(Rejected(source="api", code="not_json", reason="why", raw=b"{", at=NOW), Seal(b"1" * 32)).line
+    click = ClickReceived(event_id="c7", at=NOW, impression_id="i")
+    whole = b"\n".join([shut, pack(click, SEAL).line])
+    room.quarantine.keep(
+        [Rejected(source="s", code="undigestible_entry", reason="why", raw=whole, form="entry", at=NOW)]
+    )
+    room.tell(eventId="c8", at="2026-03-09T00:00:00Z")
+    room.clock.set(NOW + timedelta(days=9))
+    done = room.replay.replay(room.quarantine.list()[::-1])
+    assert [[verdict.code or verdict.status for verdict in one.verdicts] for one in done] == [
+        ["accepted", "bytes_not_kept"],
+        ["accepted"],
+    ]
+    assert room.log.counts() == {"click_received": 2}

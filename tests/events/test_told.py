@@ -131,3 +131,10 @@ def test_the_published_schemas_are_those_of_the_code() -> None:
     published = {file.stem: msgspec.json.decode(file.read_bytes()) for file in folder.glob("*.json")}
     # 'bidloop events schema -o docs/schemas' writes them anew.
     assert published == msgspec.json.decode(msgspec.json.encode({name: json_schema(name) for name in EVENT_TYPES}))
+
+
+@pytest.mark.parametrize("changes", [{"type": "anna@shop.example"}, {"anna@shop.example": 1}, {"+49 171 123": 1}])
+def test_a_name_that_looks_like_somebody_is_not_repeated(changes: dict[str, Any]) -> None:
+    with pytest.raises(RejectedRow, match="of a strange name") as caught:
+        tell(**changes)
+    assert not any(name in str(caught.value) for name in ("anna", "171"))

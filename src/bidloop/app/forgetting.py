@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import get_args
 
 import msgspec
 
 from bidloop.app.wiring import House
-from bidloop.core.event import DeviceLinked
+from bidloop.core.errors import CorruptArtifact, InvalidInput
+from bidloop.core.event import BehaviourEvent, DeviceLinked, Event
+from bidloop.events.packing import pack, unpack
+from bidloop.events.privacy import person_of, without_person
+from bidloop.events.rejected import Rejected
 
 
 def export_person(house: House, identifier: str, kind: str = "user_id") -> list[bytes]:
@@ -23,7 +29,7 @@ def export_person(house: House, identifier: str, kind: str = "user_id") -> list[
         ``user_id`` or ``device_id``.
     """
     persons = _pseudonyms(house, identifier, kind)
-    events = [event for person in persons for event in house.log.of_user(person)]
+    events = [event for person in persons for event in _events_of(house, person)]
     decisions = [decision for person in persons for decision in house.decisions.of_user(person)]
     return [msgspec.json.encode(record) for record in (*events, *decisions)]
 
@@ -41,9 +47,38 @@ def erase_person(house: House, identifier: str, kind: str = "user_id") -> dict[s
         erased["decisions"] += house.decisions.erase(person)
         erased["history"] += house.history.erase(person)
     # What could not be read could not be given a pseudonym: only its bytes can tell whether it names somebody.
-    waiting = house.quarantine.list(sys.maxsize, state=None)
-    naming = [kept.id for kept in waiting if any(_names(kept.row.raw, name) for name in (identifier, *persons))]
+    naming: list[str] = []
+    spared: list[Rejected] = []
+    for kept in house.quarantine.list(sys.maxsize, state=None):
+        if kept.row.form == "entry":
+            rest = b"\n".join(_spared(house, kept.row, (identifier, *persons)))
+            if rest == kept.row.raw:
+                continue
+            if rest and kept.state == "waiting":
+                spared.append(msgspec.structs.replace(kept.row, raw=rest))
+        elif not any(_names(kept.row.raw, name) for name in (identifier, *persons)):
+            continue
+        naming.append(kept.id)
+    house.quarantine.keep(spared)
     return erased | {"quarantine": house.quarantine.erase(naming)}
+
+
+def _spared(house: House, row: Rejected, names: Sequence[str]) -> Iterator[bytes]:
+    """The lines that are left of an entry of the stream without a person: most of them tell of others."""
+    for line in row.raw.split(b"\n"):
+        try:
+            items = unpack(line, house.seal, source=row.source)
+        except CorruptArtifact:  # a lost key's: it names nobody any more
+            yield line
+            continue
+        for item in items:
+            if isinstance(item, Rejected):
+                if not any(_names(item.raw, name) for name in names):
+                    yield line
+            elif person_of(item) not in names:
+                yield line
+            elif not isinstance(item, get_args(BehaviourEvent)):
+                yield pack(without_person(item), house.seal).line
 
 
 def _names(raw: bytes, identifier: str) -> bool:
@@ -68,7 +103,24 @@ def _holds(value: object, identifier: str) -> bool:
 
 
 def _pseudonyms(house: House, identifier: str, kind: str) -> list[str]:
-    """A person's own pseudonym, and those of the devices that were linked to it."""
+    """The pseudonyms of the devices that were linked to a person, and the person's own.
+
+    The own one last: forgetting it takes the links along, and if that is cut off before its end, it must find them again.
+
+    Raises
+    ------
+    InvalidInput
+        For an empty identifier, which stands in nearly every row of the quarantine.
+    """
+    if not identifier.strip():
+        raise InvalidInput("an empty id", expected="the id of one person or device")
     own = house.privacy.pseudonym(kind, identifier)
-    linked = {event.device_id for event in house.log.of_user(own) if isinstance(event, DeviceLinked)}
-    return [own, *sorted(linked - {""})]
+    linked = {event.device_id for event in _events_of(house, own) if isinstance(event, DeviceLinked)}
+    return [*sorted(linked - {""}), own]
+
+
+def _events_of(house: House, person: str) -> list[Event]:
+    """The events of a pseudonym: those that only the history still has, then those in the log."""
+    logged = house.log.of_user(person)
+    ids = {event.event_id for event in logged}
+    return [*(event for event in house.history.of_user(person) if event.event_id not in ids), *logged]

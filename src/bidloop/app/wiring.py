@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from bidloop.adapters.redis.event_stream import RedisEventStream
 
 VIEWS = ("auto", "campaign", "display", "ipinyou")
+
+_log = getLogger("bidloop.wiring")
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,10 @@ def open_loop(
     bidding = msgspec.structs.replace(settings.bidding, timezone=settings.timezone, currency=settings.currency)
     joiner = Joiner(house.decisions, settings.outcomes)
     known, position = _joined(house.log, joiner)
-    traffic = TrafficShape.learn(known.at, known.impressions, timezone=settings.timezone)
+    # What a restatement takes back or adds belongs to the period of its row, and leaves it with what is told of it last.
+    periods, of = np.unique(known.at if known.spent_at is None else known.spent_at, return_inverse=True)
+    shown = np.maximum(0.0, np.bincount(of, known.impressions, minlength=len(periods)))
+    traffic = TrafficShape.learn(periods, shown, timezone=settings.timezone)
     loop = Loop(
         clock=house.clock,
         view=view,
@@ -232,11 +238,31 @@ def view_of(house: House) -> FeatureView:
     logged = house.history.attributes()
     if wanted.view == "ipinyou" or (wanted.view == "auto" and set(logged) == set(ATTRIBUTES)):
         return ipinyou_view()
-    attributes = wanted.attributes or logged
-    measures = wanted.measures or house.history.measures()
-    if wanted.view == "campaign" or (wanted.view == "auto" and not attributes):
-        return campaign_view(settings.timezone, measures)
+    attributes, measures = wanted.attributes, wanted.measures
+    told = house.history.measures()
+    if wanted.view == "campaign" or (wanted.view == "auto" and not (attributes or logged)):
+        return campaign_view(
+            settings.timezone, measures or _distinct(told, lambda names: campaign_view(measures=names))
+        )
+    attributes = attributes or _distinct(logged, lambda names: display_view(names))
+    measures = measures or _distinct(told, lambda names: display_view(attributes, names))
     return display_view(attributes, measures, settings.timezone, cell=wanted.cell or attributes[:1])
+
+
+def _distinct(told: Sequence[str], view: Callable[[Sequence[str]], FeatureView]) -> tuple[str, ...]:
+    """Those names of attributes or measures that a view can hold beside all others: no event may keep it from being made."""
+    with suppress(ConfigurationError):
+        view(told)
+        return tuple(told)
+    kept: tuple[str, ...] = ()
+    for name in told:
+        try:
+            view((*kept, name))
+        except ConfigurationError as error:
+            _log.warning("What events call %r is not looked at: %s", name, error)
+        else:
+            kept += (name,)
+    return kept
 
 
 def _joined(log: EventLog, joiner: Joiner) -> tuple[Observations, int]:

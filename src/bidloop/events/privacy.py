@@ -25,7 +25,8 @@ IDENTIFIERS = ("user_id", "device_id", "session_id", "ip")
 """Fields that name a person. Each kind has pseudonyms of its own, so that a user's and a device's cannot be confused."""
 
 _ADDRESSES = ("url", "referrer")
-_USERINFO = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*:)?//[^/@]*@")
+# Browsers forgive spaces, backslashes and a missing slash; a password may hold an @.
+_USERINFO = re.compile(r"^(\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*:[/\\]+|[/\\]{2,})|)[^/\\]*@")
 _DEFAULT = PrivacySettings()
 
 
@@ -71,7 +72,7 @@ class Privacy:
             With the code ``no_consent`` where nothing would be left of the event.
         """
         changes: dict[str, object] = {}
-        consent = True
+        consent = self._assumed
         if isinstance(event, Personal):
             consent = self._assumed if event.consent is None else event.consent
             for name in IDENTIFIERS:
@@ -169,11 +170,10 @@ def _read_key(path: Path) -> bytes:
 def _bare(address: str) -> str:
     """An address without query, fragment, user name and password.
 
-    >>> _bare("https://anna:secret@shop.example/a?mail=anna@b.c#top")
-    'https://shop.example/a'
+    >>> _bare("https://anna:secret@shop.example/a?mail=anna@b.c#top"), _bare("mailto:anna@b.c")
+    ('https://shop.example/a', 'b.c')
     """
-    bare = re.split(r"[?#]", address, maxsplit=1)[0]
-    return _USERINFO.sub(lambda match: f"{match[1] or ''}//", bare)
+    return _USERINFO.sub(r"\1", re.split(r"[?#]", address, maxsplit=1)[0])
 
 
 _WITH_ADDRESSES = {

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from bidloop.core.errors import CorruptArtifact
 from bidloop.core.event import Event
 from bidloop.events.intake import Intake, Verdict
-from bidloop.events.packing import unpack
+from bidloop.events.packing import Item, unpack
 from bidloop.events.ports import Kept, Quarantine
 from bidloop.events.reception import Reception
 from bidloop.events.rejected import Rejected
@@ -85,9 +86,20 @@ class Replay:
             case "event":
                 return self._event(row)
             case "entry":
-                return self._intake.take(unpack(row.raw, self._seal, source=row.source))
+                return self._entry(row)
             case "row":
                 return [NOT_REPLAYABLE]
+
+    def _entry(self, row: Rejected) -> list[Verdict]:
+        """Line by line: what only a lost key opens must not keep the other lines out."""
+        items: list[Item] = []
+        shut: list[Verdict] = []
+        for line in row.raw.split(b"\n"):
+            try:
+                items += unpack(line, self._seal, source=row.source)
+            except CorruptArtifact:
+                shut.append(NOT_KEPT)
+        return [*self._intake.take(items), *shut]
 
     def _event(self, row: Rejected) -> list[Verdict]:
         try:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import msgspec
+from msgspec import Meta
+
+NotNegative: TypeAlias = Annotated[int, Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 
 
 class EventSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,8 +36,8 @@ class EventSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     currency: str = ""
     earliest_year: int = 2000
     future_tolerance_hours: float = 24.0
-    chunk: int = 5_000
-    retention_days: int = 0
+    chunk: Positive = 5_000
+    retention_days: NotNegative = 0
     expectations: bool = False
 
 
@@ -58,11 +64,11 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     url: str = ""
     name: str = "bidloop:events"
     group: str = "absorb"
-    recent_seconds: int = 600
+    recent_seconds: Positive = 600
     max_behind_items: int = 1_000_000
     max_behind_seconds: float = 300.0
     reclaim_seconds: float = 30.0
-    max_attempts: int = 20
+    max_attempts: Positive = 20
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -115,6 +115,7 @@ CODES = {
 }
 """What can be wrong with how an event is told."""
 
+_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.\[\]-]*")
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
@@ -152,7 +153,7 @@ def _unknown_type(raw: bytes) -> RejectedRow:
     near = difflib.get_close_matches(told, _BY_TAG, n=1) if told else []
     return RejectedRow(
         "unknown_type",
-        f"type {told[:60]!r}" if told else "no type",
+        f"type {_repeatable(told[:60])}" if told else "no type",
         path="type",
         expected="one of the event types",
         remedy=f"Did you mean {near[0]!r}?" if near else f"They are {', '.join(_BY_TAG)}.",
@@ -166,11 +167,16 @@ def _unknown_field(name: str, path: str, raw: bytes) -> RejectedRow:
     where = f"{path}.{name}".lstrip(".")
     return RejectedRow(
         "unknown_field",
-        f"field {where[:80]!r}",
+        f"field {_repeatable(where[:80])}",
         path=where[:80],
         expected="a field of this event type",
         remedy=f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(known)}.",
     )
+
+
+def _repeatable(name: str) -> str:
+    """A name that a sender chose, unless it does not look like one: it may be an address or a number that names somebody."""
+    return repr(name) if _NAME.fullmatch(name) else "of a strange name"
 
 
 def _peek(raw: bytes, name: str) -> str:

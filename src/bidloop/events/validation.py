@@ -36,7 +36,7 @@ CODES = {
     "not_finite": "a number is NaN or infinite",
     "negative_count": "a count is below zero",
     "negative_spend": "a cost or price is below zero",
-    "out_of_range": "a count or an amount that no campaign reaches, and no table holds",
+    "out_of_range": "a count, an amount, a weight or a measure that no campaign reaches, and no table or model holds",
     "clicks_exceed_impressions": "more clicks than impressions",
     "weight_not_positive": "a sampling weight that is zero or less",
     "season_ends_early": "a season that ends before it starts",
@@ -45,8 +45,9 @@ CODES = {
 }
 """Every code that the intake can give, with its meaning. Readers add codes for what they cannot read."""
 
-MOST_COUNTED, MOST_AMOUNT = 10**15, 10**12
-"""Keeps every count, and every amount in micros, well inside 64 bits: one event more would stop every table behind the log."""
+MOST_COUNTED, MOST_AMOUNT, MOST_MEASURED = 10**15, 10**12, 10**30
+"""Keeps every count, and every amount in micros, well inside 64 bits, and every sum and square of measures finite: one event
+more would stop every table, start and training behind the log."""
 
 _DEFAULT = EventSettings()
 
@@ -84,7 +85,7 @@ def check(event: Event, now: datetime | None, settings: EventSettings = _DEFAULT
 
 def _bid(event: BidPlaced | BidWon | BidLost, now: datetime | None, settings: EventSettings) -> None:
     _id(event.impression_id, "impression_id")
-    currency = _currency_of(event.opportunity, settings)
+    currency = _currency_of(event.opportunity, now, settings)
     _price(event.bid, "bid", currency)
     if isinstance(event, BidWon):
         _price(event.price, "price", currency)
@@ -96,7 +97,7 @@ def _impression(event: ImpressionServed, now: datetime | None, settings: EventSe
     _id(event.impression_id, "impression_id")
     if event.weight != 1.0:
         _weight(event.weight)
-    _price(event.price, "price", _currency_of(event.opportunity, settings))
+    _price(event.price, "price", _currency_of(event.opportunity, now, settings))
 
 
 def _click(event: ClickReceived, now: datetime | None, settings: EventSettings) -> None:
@@ -145,7 +146,7 @@ def _season(event: SeasonMarked, now: datetime | None, settings: EventSettings) 
 
 
 def _report(event: CampaignReported, now: datetime | None, settings: EventSettings) -> None:
-    _opportunity(event.opportunity, settings)
+    _opportunity(event.opportunity, now, settings)
     if event.known_at is not None:
         _date(event.known_at, "known_at", now, settings)
     for name in ("impressions", "clicks", "conversions"):
@@ -206,12 +207,13 @@ def _date(at: datetime, path: str, now: datetime | None, settings: EventSettings
         )
 
 
-def _opportunity(opportunity: Opportunity, settings: EventSettings) -> None:
+def _opportunity(opportunity: Opportunity, now: datetime | None, settings: EventSettings) -> None:
     _id(opportunity.opportunity_id, "opportunity.opportunity_id")
     _id(opportunity.campaign_id, "opportunity.campaign_id")
-    _date(opportunity.at, "opportunity.at", None, settings)
+    _date(opportunity.at, "opportunity.at", now, settings)
     for name, value in opportunity.measures.items():
         _finite(value, f"opportunity.measures.{name}")
+        _in_range(abs(value), MOST_MEASURED, f"opportunity.measures.{name}")
     if (history := opportunity.history) is not None:
         _finite(history.ctr, "opportunity.history.ctr")
         _finite(history.conversion_rate, "opportunity.history.conversion_rate")
@@ -221,11 +223,11 @@ def _opportunity(opportunity: Opportunity, settings: EventSettings) -> None:
     _price(opportunity.current_bid, "opportunity.current_bid", opportunity.currency)
 
 
-def _currency_of(opportunity: Opportunity | None, settings: EventSettings) -> str:
+def _currency_of(opportunity: Opportunity | None, now: datetime | None, settings: EventSettings) -> str:
     """The currency of an event's amounts: its opportunity's, where it carries one that makes sense."""
     if opportunity is None:
         return settings.currency
-    _opportunity(opportunity, settings)
+    _opportunity(opportunity, now, settings)
     return opportunity.currency
 
 
@@ -244,6 +246,7 @@ def _weight(weight: float) -> None:
     _finite(weight, "weight")
     if weight <= 0:
         raise RejectedRow("weight_not_positive", f"weight of {weight}", path="weight", expected="more than 0")
+    _in_range(weight, MOST_COUNTED, "weight")
 
 
 def _price(price: Money | None, path: str, currency: str) -> None:
@@ -262,7 +265,7 @@ def _currency(money: Money | None, path: str, currency: str) -> None:
     _in_range(abs(money.micros) // MICROS, MOST_AMOUNT, path)
 
 
-def _in_range(number: int, most: int, path: str) -> None:
+def _in_range(number: float, most: int, path: str) -> None:
     if number > most:
         raise RejectedRow("out_of_range", f"{path} of more than {most:,}", path=path, expected=f"at most {most:,}")
 

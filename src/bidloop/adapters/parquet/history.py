@@ -25,6 +25,7 @@ from bidloop.core.event import Event
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
 from bidloop.events.ports import EventLog
+from bidloop.events.privacy import person_of
 from bidloop.outcomes.epoch import days_us
 from bidloop.outcomes.maturity import is_mature
 from bidloop.outcomes.ports import DecisionLog
@@ -34,6 +35,7 @@ _DEFAULT = OutcomeSettings()
 _PAGE = 10_000
 _ALWAYS = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
 _decode = msgspec.json.Decoder(Opportunity).decode
+_decode_event = msgspec.json.Decoder(Event).decode
 
 
 class ParquetHistory:
@@ -96,6 +98,14 @@ class ParquetHistory:
                     write_part(self._folder, table, part.first, part.last)
                     total += rows
         return total
+
+    def of_user(self, user_id: str) -> list[Event]:
+        """What a person did, by pseudonym, in the order of the log; of what happened to ads the files do not say to whom."""
+        with self._open() as connection:
+            named = {"name": msgspec.json.encode(user_id).decode()}
+            rows = connection.execute(joins.NAMING, named).fetchall()
+        events = [_decode_event(text) for (text,) in rows]
+        return [event for event in events if person_of(event) == user_id]
 
     def outcomes(
         self, start: datetime | None = None, end: datetime | None = None, as_of: datetime | None = None
@@ -212,7 +222,7 @@ class ParquetHistory:
             raise CorruptArtifact(
                 f"history in {str(self._folder)!r}: {str(error).splitlines()[0]}",
                 expected="whole Parquet files",
-                remedy="Delete the folder; it is made again from the event log.",
+                remedy="Restore it, or delete the folder: it is made again from the event log, as far back as that goes.",
             ) from error
 
     def _decided(self, connection: duckdb.DuckDBPyConnection) -> None:

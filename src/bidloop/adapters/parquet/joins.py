@@ -199,6 +199,11 @@ FROM priced ORDER BY at_utc, position
 """
 """What became of the bids for a range of time: what was bid and what winning cost, as far as either is known."""
 
+NAMING = """
+SELECT payload FROM events WHERE contains(payload, $name) ORDER BY position
+"""
+"""What users did, as far as it names somebody."""
+
 NAMES = """
 SELECT DISTINCT unnest(json_keys(opportunity, $field)) AS name
 FROM events WHERE opportunity IS NOT NULL ORDER BY name

@@ -98,7 +98,7 @@ def answering(engine: Engine) -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise Unavailable(
-            f"database {engine.url.render_as_string(hide_password=True)}: {_first_line(error)}",
+            f"database {postgresql.without_password(engine.url)}: {_first_line(error)}",
             expected="a database that answers",
             remedy="Nothing was half-written; the same again is right once it answers.",
         ) from error

@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 
@@ -33,7 +33,7 @@ def connect(url: str) -> Engine:
     """An engine on a server; nothing is asked of it yet."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the latter of a port that is no number
         raise ConfigurationError(
             "a database that is no URL",
             expected="postgresql://user@host/name, or nothing for a file in the home folder",
@@ -43,10 +43,23 @@ def connect(url: str) -> Engine:
             f"a database of the kind {parsed.drivername!r}",
             expected="postgresql://user@host/name, or nothing for a file in the home folder",
         )
-    # A connection is tried before it is used, so that a restart of the server costs nobody an error.
+    # A connection is tried before it is used, so that a restart of the server costs nobody an error. An error must not carry
+    # what was to be written into a log.
     return create_engine(
-        parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=dict(_LIVELINESS)
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args=dict(_LIVELINESS),
     )
+
+
+def without_password(url: URL) -> str:
+    """An address as it may be shown.
+
+    >>> without_password(make_url("postgresql://anna:secret@host/name?password=secret"))
+    'postgresql://anna:***@host/name'
+    """
+    return url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -56,8 +69,7 @@ def explained(url: str) -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise Unavailable(
-            f"database {make_url(url).render_as_string(hide_password=True)}: "
-            + str(error.orig).strip().partition("\n")[0],
+            f"database {without_password(make_url(url))}: " + str(error.orig).strip().partition("\n")[0],
             expected="a PostgreSQL server that answers, and lets this user in",
             remedy="Check the address, and that the server runs.",
         ) from error
@@ -102,7 +114,11 @@ class PostgresBulk:
                 copy.write(_HEADER + b"".join([_KEY.pack(2, 16, key, 8, digest) for key, digest in sorted(keys)]))
                 copy.write(_TRAILER)
             if rows:
-                _copy(cursor, self._partition(cursor, rows[0][1]), _ROW_TYPES, rows)
+                try:
+                    _copy(cursor, self._partition(cursor, rows[0][1]), _ROW_TYPES, rows)
+                except psycopg.errors.UndefinedTable:
+                    self._days.clear()  # another process, whose clock is ahead, has pruned it: next time it is made anew
+                    raise
 
     def prune(self, connection: Connection, day: int) -> int:
         """Drop the partitions of before a day."""

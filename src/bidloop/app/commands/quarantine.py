@@ -77,7 +77,7 @@ def show(
     out.print(f"[bold]{kept.id}[/bold] ({kept.state})")
     for name, value in _described(kept.row).items():
         out.print(f"  {name:9} {escape(str(value))}")
-    out.print(f"\n{escape(kept.row.raw.decode(errors='backslashreplace')) or '(its bytes were not kept)'}")
+    out.print(f"\n{escape(_visible(kept.row.raw)) or '(its bytes were not kept)'}")
 
 
 @app.command()
@@ -110,6 +110,16 @@ def replay(
         print_json({"results": dict(results), "rows": told})
         return
     print_table(f"Replayed {len(rows):,} rows", [{"result": name, "events": n} for name, n in sorted(results.items())])
+
+
+def _visible(raw: bytes) -> str:
+    r"""Bytes as text that does nothing to a terminal but stand there.
+
+    >>> _visible(b"\x1b[2J\xff ok")
+    '\\x1b[2J\\xff ok'
+    """
+    text = raw.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _described(row: object) -> dict[str, object]:
