@@ -179,6 +179,15 @@ def test_of_very_many_errors_the_first_hundred_are_listed_and_all_are_counted(ap
     assert answer.json()["detail"].startswith("180 things are wrong, of which the first 100 are listed.")
 
 
+def test_of_fields_without_end_no_more_are_compared_than_are_listed_since_all_others_would_wait(monkeypatch):
+    compared: list[str] = []
+    monkeypatch.setattr("bidloop.app.http.body.nearest", lambda name, _: compared.append(name))
+    with pytest.raises(ApiError) as told:
+        BodyReader(CampaignData).read(json.dumps({f"a{i}": 1 for i in range(10_000)}).encode())
+    assert len(told.value.errors) == 10_009
+    assert len(compared) <= 100
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [

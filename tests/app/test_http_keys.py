@@ -77,6 +77,13 @@ def test_where_other_machines_reach_the_server_a_key_is_needed_from_the_start(se
         assert api.tell(click("a"), **admin).json()["accepted"] == 1
 
 
+def test_where_keys_are_required_the_figures_ask_too_since_a_proxy_may_stand_before_this_machine(serve_home):
+    with serve_home(model=False, http={"keys": "required"}) as api:
+        assert refused(api.client.get("/metrics"), 401, "no-key", "") == "no token"
+        _, admin = make_key(api.house, "admin")
+        until(lambda: api.client.get("/metrics", headers=admin).status_code == 200)
+
+
 def test_keys_may_be_switched_off(serve_home, click):
     with serve_home(model=False, http={"host": "0.0.0.0", "keys": "off"}) as api:
         make_key(api.house, "ingest")

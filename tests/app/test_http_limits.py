@@ -10,6 +10,7 @@ import pytest
 from bidloop.app.http.backlog import Backlog
 from bidloop.app.http.problems import ApiError
 from bidloop.app.http.rate_limit import MOST, RateLimit
+from bidloop.core.errors import Unavailable
 from bidloop.events.ports import Lag
 from bidloop.events.settings import StreamSettings
 
@@ -134,6 +135,24 @@ def waits(lags: list[Lag], every: float = 1.0) -> int | None:
 )
 def test_a_sender_is_asked_to_wait_for_as_long_as_the_backlog_needs_at_its_pace(lags, seconds):
     assert waits(lags) == seconds
+
+
+def test_the_stream_answers_while_it_is_being_asked_and_not_after_it_failed_to():
+    seen: list[bool] = []
+
+    class Asked:
+        def lag(self) -> Lag:
+            seen.append(backlog.answers)
+            if len(seen) == 3:
+                raise Unavailable("the stream is away")
+            return Lag(0, 0, 0.0)
+
+    backlog = Backlog(Asked(), StreamSettings(), Hands())
+    backlog.look()
+    backlog.look()
+    with pytest.raises(Unavailable):
+        backlog.look()
+    assert (seen, backlog.answers) == ([False, True, True], False)
 
 
 def test_while_consumers_are_behind_events_are_refused_and_bids_are_not(serve_home, click, redis_url, stream_name):

@@ -117,6 +117,13 @@ def test_the_page_is_the_one_that_holds_the_image_unless_it_is_told(api):
     assert ask(api, headers=page, type="email_opened", messageId="spring") == "accepted"
 
 
+def test_asking_whether_there_is_an_image_is_no_view_of_it(api):
+    before = len(api.house.log.read())
+    answer = api.client.head("/v1/pixel.gif")
+    assert (answer.status_code, answer.headers["Content-Type"], answer.content) == (200, "image/gif", b"")
+    assert len(api.house.log.read()) == before
+
+
 def test_images_are_counted_as_events(serve_home):
     with serve_home(model=False) as api:
         said = Counter([ask(api), ask(api), ask(api, type="nosuch")])
@@ -143,6 +150,8 @@ def request(peer: str, *forwarded: str) -> Request:
         ("10.0.0.1", [], "10.0.0.1"),
         ("192.0.2.7", ["192.0.2.1"], "192.0.2.7"),
         ("2001:db8::1", ["2001:db8:1::1"], "2001:db8:1::1"),
+        ("10.0.0.1", ["1.1.1.1, ::ffff:192.0.2.1, ::ffff:10.0.0.2"], "192.0.2.1"),
+        ("::ffff:10.0.0.1", ["192.0.2.1"], "192.0.2.1"),
     ],
 )
 def test_a_list_of_addresses_is_believed_as_far_as_trusted_proxies_wrote_it(peer, forwarded, address):

@@ -23,6 +23,7 @@ import pytest
 from bidloop.app.settings import load_settings
 from bidloop.app.wiring import House, open_house
 from bidloop.client import BufferFull, EventClient
+from bidloop.client.courier import Courier
 from bidloop.core.api_key import new_key
 from bidloop.core.event import FormSubmitted
 
@@ -208,6 +209,15 @@ def test_a_batch_that_the_server_finds_too_large_is_sent_in_parts(server):
     assert reason.startswith("large 413: ")
 
 
+def test_a_batch_of_more_events_than_the_server_takes_is_sent_in_parts(server):
+    told: list[str] = []
+    with EventClient(server.start(max_events=10), on_rejected=lambda _, reason: told.append(reason)) as client:
+        for i in range(40):
+            client.send(view(f"v{i}"))
+    assert sorted(server.kept()) == sorted(f"v{i}" for i in range(40))
+    assert told == []
+
+
 def test_what_cannot_be_sent_is_spooled_and_sent_at_the_next_start(running, tmp_path, nowhere):
     spool = tmp_path / "spool"
     with EventClient(nowhere, retries=0, batch=10, spool=spool) as client:
@@ -229,6 +239,35 @@ def test_what_is_spooled_twice_is_one_event(running, tmp_path, nowhere):
             client.send(view("once", at="2026-01-01T00:00:00Z"))
     EventClient(running.url, spool=spool).close()
     assert running.kept("once") == ["once"]
+
+
+def test_what_cannot_be_read_in_the_spool_holds_up_nothing_else(running, tmp_path, nowhere, caplog):
+    spool = tmp_path / "spool"
+    (spool / "0.ndjson").mkdir(parents=True)
+    with EventClient(nowhere, retries=0, spool=spool) as client:
+        client.send(view("beside-a"))
+    with EventClient(running.url, batch=1, spool=spool) as client:
+        client.send(view("beside-b"))
+        client.send(view("beside-c"))
+        assert client.flush(20)
+    assert sorted(running.kept("beside-")) == ["beside-a", "beside-b", "beside-c"]
+    assert [file.name for file in spool.iterdir()] == ["0.ndjson"]
+    assert caplog.text.count("passed over") == 2  # once by each client
+
+
+def test_a_spool_on_a_full_disk_is_told_and_leaves_no_half_behind(tmp_path, nowhere):
+    program = f"""
+        import resource, signal
+        from bidloop.client import EventClient
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))
+        told = lambda event, reason: print(event["eventId"], reason)
+        with EventClient({nowhere!r}, retries=0, spool={str(tmp_path)!r}, on_rejected=told) as client:
+            client.send({{"type": "page_viewed", "eventId": "a"}})
+    """
+    told = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, capture_output=True, text=True)
+    assert told.stdout.startswith("a undelivered: ConnectError")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_once_the_server_answers_again_the_spool_is_emptied_without_a_new_start(server, tmp_path):
@@ -291,6 +330,13 @@ def test_a_full_buffer_refuses_or_waits_as_asked(server, tmp_path):
     assert server.kept() == ["w0", "w1", "w2", "w3"]
 
 
+def test_a_callback_never_waits_for_room_that_only_its_own_end_can_make(running, caplog):
+    with EventClient(running.url, buffer=1, on_rejected=lambda event, _: client.send(view("mended"))) as client:
+        client.send(view("a", type="nosuch"))
+        assert client.flush(20)
+    assert "BufferFull" in caplog.text
+
+
 def test_an_event_that_no_json_can_hold_is_refused_at_once(nowhere, tmp_path):
     with EventClient(nowhere, retries=0, spool=tmp_path) as client, pytest.raises(TypeError):
         client.send({"type": "page_viewed", "url": object()})
@@ -343,6 +389,16 @@ def test_a_batch_waits_for_as_long_as_the_server_asks():
     assert second - first >= 1.0
 
 
+@pytest.mark.parametrize(("asked", "waited"), [("60", 60.0), ("86400", 300.0)])
+def test_the_longest_wait_of_its_own_does_not_cut_what_the_server_asks_for(asked, waited):
+    waits: list[float] = []
+    with Scripted((429, {"Retry-After": asked}, b""), TAKEN) as scripted:
+        courier = Courier(scripted.url, None, retries=1, compress=False, wait=lambda s: waits.append(s) is None)
+        assert not courier.deliver([b"{}"]).undelivered
+        courier.close()
+    assert waits == [waited]
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 404, 302])
 def test_what_may_pass_is_tried_again_with_the_same_events(status):
     portal = (200, {}, b"<html>Welcome to the airport</html>")
@@ -354,6 +410,33 @@ def test_what_may_pass_is_tried_again_with_the_same_events(status):
         assert client.flush(20)
     assert len({body for _, _, body in scripted.asked}) == 1
     assert len(scripted.asked) == 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (503, {"Retry-After": "\u00b2"}, b"no"),
+        (503, {"Set-Cookie": "sticky=\u00ff"}, b"no"),
+        (503, {}, b"[" * 200_000),
+        (200, {}, b'{"accepted": 1, "events": [], "more": ' + b"[" * 200_000),
+        (200, {}, b'{"accepted": 1, "events": [{"index": -9, "code": "a", "reason": "b"}]}'),
+        (302, {"Location": "http://[nowhere"}, b""),
+    ],
+    ids=[
+        "a number that is none",
+        "a cookie",
+        "a deep problem",
+        "a deep answer",
+        "a place before the first",
+        "a way to nowhere",
+    ],
+)
+def test_no_answer_is_strange_enough_to_end_the_sending(answer):
+    with Scripted(answer, TAKEN) as scripted, EventClient(scripted.url) as client:
+        client.send(view("a"))
+        assert client.flush(20)
+    assert len({body for _, _, body in scripted.asked}) == 1
+    assert len(scripted.asked) == 2
 
 
 def test_what_is_hopeless_is_told_and_not_tried_again():
@@ -390,6 +473,25 @@ def test_a_program_that_forgets_to_close_sends_what_waits_when_it_ends(running):
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
     assert running.kept("forgotten") == ["forgotten"]
+
+
+def test_a_process_that_is_forked_off_sends_what_it_is_handed_and_not_what_waited_before():
+    program = """
+        import os, sys
+        from bidloop.client import EventClient
+        client = EventClient(sys.argv[1], interval=60)
+        client.send({"type": "page_viewed", "eventId": "parent"})
+        child = os.fork()
+        if child == 0:
+            client.send({"type": "page_viewed", "eventId": "child"})
+            client.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        client.close()
+    """
+    with Scripted(TAKEN, TAKEN) as scripted:
+        subprocess.run([sys.executable, "-c", textwrap.dedent(program), scripted.url], check=True, timeout=60)
+    assert [msgspec.json.decode(body)["eventId"] for _, _, body in scripted.asked] == ["child", "parent"]
 
 
 def test_the_client_loads_nothing_else_of_bidloop():

@@ -6,21 +6,26 @@ import gzip
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Annotated, Any
 
 import httpx
 import msgspec
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 30.0
+LONGEST_ASKED_S = 300.0
+"""Seconds that a server may ask for; Bidloop itself asks for up to 60 while its consumers are behind."""
 # The server must answer, or have the batch again: what it has taken in already it knows.
 _TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 _WORTH_GZIP = 1_000
 _HOPELESS = frozenset({400, 413, 415, 422})
 """Refusals of what was sent. All others may pass: a key, an address or a proxy can be mended while the events wait."""
+_TOO_MUCH = frozenset({413, 422})
+"""Refusals of a batch that its halves need not meet: too many bytes, too many events."""
 
 
 class _Rejection(msgspec.Struct):
-    index: int
+    index: Annotated[int, msgspec.Meta(ge=0)]
     code: str
     reason: str
 
@@ -70,7 +75,9 @@ class Courier:
         headers = {"Content-Type": "application/x-ndjson", "Prefer": "return=minimal"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT)
+        # A cookie that a proxy hands out and that cannot be sent back would stop every batch from then on.
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT, cookies=no_cookies)
         self._retries = retries
         self._compress = compress
         self._wait = wait
@@ -84,11 +91,11 @@ class Courier:
                 answer = self._post(lines)
                 if answer.status_code == 200:
                     return Delivery(rejected=_rejected(lines, answer.content))
-            except (httpx.HTTPError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+                reason, asked = f"{answer.status_code}: {_detail(answer)}", _retry_after(answer)
+            except Exception as error:  # no answer, however strange, may end the thread that has the events
                 reason = f"{type(error).__name__}: {error}"
             else:
-                reason, asked = f"{answer.status_code}: {_detail(answer)}", _retry_after(answer)
-                if answer.status_code == 413 and len(lines) > 1:
+                if answer.status_code in _TOO_MUCH and len(lines) > 1:
                     return self._halves(lines)
                 if answer.status_code in _HOPELESS:
                     return Delivery(rejected=[(line, reason) for line in lines])
@@ -135,4 +142,4 @@ def _detail(answer: httpx.Response) -> str:
 
 def _retry_after(answer: httpx.Response) -> float:
     told = answer.headers.get("retry-after", "")
-    return min(float(told), LONGEST_WAIT_S) if told.isdigit() else 0.0
+    return min(float(told), LONGEST_ASKED_S) if told.isdecimal() else 0.0

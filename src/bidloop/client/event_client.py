@@ -7,9 +7,11 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -32,7 +34,7 @@ class EventClient:
 
     What `send` is handed gets an id and a time when it has none, so that it is the same event however often it is sent. It is
     in memory until the server has it: `flush` says that it has, and a `spool` keeps what could not be sent when the process
-    ends.
+    ends. In a process that is forked off the client begins anew: what waited then is sent by the process that it was handed to.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ class EventClient:
         A batch is sent when it is so long, or its first event has waited for so many seconds.
     retries
         How often a batch is sent again, first after about 0.2 s, then after twice as long each time, up to 30 s, or after as long
-        as the server asks for. After the last one it goes to the spool; without one, to `on_rejected`.
+        as the server asks for, up to 300 s. After the last one it goes to the spool; without one, to `on_rejected`.
     gzip
         Whether to send large batches compressed.
     buffer, on_full
@@ -57,7 +59,7 @@ class EventClient:
     Raises
     ------
     BufferFull
-        From `send`, when asked to.
+        From `send`, when asked to, and in `on_rejected`, which would wait for itself.
 
     Examples
     --------
@@ -92,15 +94,24 @@ class EventClient:
         self._on_full = on_full
         self._on_rejected = on_rejected or _tell_log
         self._spool = None if spool is None else Spool(Path(spool))
-        self._courier = Courier(url, key, retries=retries, compress=gzip, wait=self._pause)
+        self._new_courier = partial(Courier, url, key, retries=retries, compress=gzip, wait=self._pause)
+        self._deadline: float | None = None
+        self._empty()
+        self._start()
+        _open.add(self)
+        atexit.register(self.close)
+
+    def _empty(self) -> None:
+        """Hold nothing that waits, and a thread that is still to be started."""
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._sent = self._settled = 0
         self._urged = 0
-        self._deadline: float | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="bidloop-client", daemon=True)
+
+    def _start(self) -> None:
+        self._courier = self._new_courier()
         self._thread.start()
-        atexit.register(self.close)
 
     def send(self, event: Mapping[str, Any]) -> None:
         """Have an event sent; returns at once unless the buffer is full.
@@ -117,11 +128,13 @@ class EventClient:
         line = _encode({"eventId": new_event_id(), "at": datetime.now(UTC), **event})
         with self._changed:
             while self._deadline is None and self._sent - self._settled >= self._buffer:
-                if self._on_full == "raise":
+                if self._on_full == "raise" or threading.current_thread() is self._thread:
                     raise BufferFull(f"{self._buffer} events wait to be sent already")
                 self._changed.wait()
             if self._deadline is not None:
                 raise RuntimeError("this client is closed")
+            if self._thread.ident is None:
+                self._start()
             self._waiting.append((time.monotonic(), line))
             self._sent += 1
             if len(self._waiting) in (1, self._batch):  # else there is nothing new for the thread to do
@@ -149,7 +162,9 @@ class EventClient:
             if self._deadline is None:
                 self._deadline = time.monotonic() + timeout
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+        _open.discard(self)
         atexit.unregister(self.close)
 
     def __enter__(self) -> EventClient:
@@ -233,6 +248,19 @@ class EventClient:
                     return False
                 self._changed.wait(until - now)
             return True
+
+
+_open: weakref.WeakSet[EventClient] = weakref.WeakSet()
+
+
+def _empty_all() -> None:
+    """In a child that was forked off there are no threads, and the connections are the parent's."""
+    for client in list(_open):
+        client._empty()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_empty_all)
 
 
 def new_event_id() -> str:

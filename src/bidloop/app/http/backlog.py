@@ -55,8 +55,11 @@ class Backlog:
 
     def look(self) -> None:
         """Ask the stream."""
-        self.answers = False
-        lag = self._stream.lag()
+        try:
+            lag = self._stream.lag()
+        except Exception:
+            self.answers = False
+            raise
         self._looks.append((self._clock(), lag))
         self.answers = True
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import inspect
 
-from bidloop.app.http.problems import NOT_JSON, WRONG_FIELDS, ApiError, nearest
+from bidloop.app.http.problems import MAX_ERRORS, NOT_JSON, WRONG_FIELDS, ApiError, nearest
 from bidloop.app.http.schema import CampaignData, FieldError, HistoricalMetrics
 
 T = TypeVar("T")
@@ -187,7 +187,9 @@ def _check_struct(
             errors.append(FieldError(path=here, found="nothing", expected=expectation(field.type)))
     for name in value:
         if name not in names:
-            near = nearest(name, [known for known in names if known not in value] or names)
+            # Looking for the nearest name takes its time, and nobody is told of more errors than these.
+            told = len(errors) < MAX_ERRORS
+            near = nearest(name, [known for known in names if known not in value] or names) if told else None
             known = f"perhaps {near!r}" if near else f"one of {', '.join(names)}"
             errors.append(FieldError(path=_inside(path, name), found="a field of an unknown name", expected=known))
     if kind.cls is HistoricalMetrics:

@@ -35,12 +35,12 @@ def address_of(request: Request, trusted: Sequence[Network]) -> str:
     ``X-Forwarded-For`` is a list to which each proxy adds whom it heard, so it is read from its end, and only for as long as
     the one who wrote is trusted: all before that, anybody could have made up.
     """
-    address = request.client.host if request.client else ""
+    address = _plain(request.client.host) if request.client else ""
     if not trusted:
         return address
     told = [one.strip() for line in request.headers.getlist("x-forwarded-for") for one in line.split(",")]
     while told and _inside(address, trusted) and _is_address(told[-1]):
-        address = told.pop()
+        address = _plain(told.pop())
     return address
 
 
@@ -51,6 +51,12 @@ def is_own(host: str) -> bool:
     (True, True, True, False, False)
     """
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _plain(address: str) -> str:
+    """An address; one of IPv4 that is written as one of IPv6, such as ``::ffff:192.0.2.7``, as itself."""
+    mapped = getattr(ipaddress.ip_address(address), "ipv4_mapped", None) if _is_address(address) else None
+    return str(mapped or address)
 
 
 def _inside(address: str, trusted: Sequence[Network]) -> bool:

@@ -95,6 +95,8 @@ class EventRoutes:
 
     async def pixel(self, request: Request) -> Response:
         """An image, always: a broken one on a customer's page is worse than an event that is missing."""
+        if request.method == "HEAD":  # who asks whether there is an image has not seen it
+            return Response(headers=dict(HEADERS), media_type="image/gif")
         parameters = dict(request.query_params)
         token = parameters.pop("key", "")
         try:

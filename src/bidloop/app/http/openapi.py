@@ -187,7 +187,7 @@ OPERATIONS = (
         "metrics",
         "Figures for Prometheus",
         "Requests, durations, decisions, degraded answers by reason, events, and the model that serves. It asks for a key "
-        "where keys are required and the server is reached from other machines.",
+        'where `http.keys` is "required", and where keys are asked for and the server is reached from other machines.',
         str,
         media_type="text/plain",
         scope="admin",

@@ -96,7 +96,8 @@ def create_app(loop: Loop, settings: Settings, house: House) -> Starlette:
     document = description(
         version("bidloop"), max_batch=http.max_batch, max_body_bytes=http.max_body_bytes, max_events=http.max_events
     )
-    figures = routes.metrics if is_own(http.host) else doorkeeper.guarded(routes.metrics, "admin")
+    alone = is_own(http.host) and http.keys != "required"
+    figures = routes.metrics if alone else doorkeeper.guarded(routes.metrics, "admin")
     handlers = {
         "predict": doorkeeper.guarded(routes.predict, "predict"),
         "predictBatch": doorkeeper.guarded(routes.predict_batch, "predict"),
