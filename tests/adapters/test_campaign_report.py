@@ -139,6 +139,60 @@ def test_rows_of_another_length_or_encoding_are_handed_on(tmp_path: Path) -> Non
     assert rows[3].raw == ",".join(with_cell("location", "Köln")).encode("latin-1"), "the bytes as they were"
 
 
+def test_columns_that_the_mapping_does_not_name_may_be_there_twice_or_have_no_name(tmp_path: Path) -> None:
+    for extra in (["note", "note"], ["", ""]):
+        [event] = read_report(write(tmp_path / "a.csv", [*GOOD, "x", "y"], header=[*SPEC, *extra]), spec())
+        assert isinstance(event, CampaignReported)
+
+
+def test_a_header_that_is_not_utf_8_is_said_before_any_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Date\tCampaign\tImpr.\tClicks\tCost\n", encoding="utf-16")
+    with pytest.raises(InvalidInput, match="not UTF-8 in the first line") as caught:
+        load_mapping(None, tmp_path / "a.csv")
+    assert str(caught.value).isprintable()
+
+
+def test_text_that_a_parquet_file_holds_as_bytes_is_text(tmp_path: Path) -> None:
+    columns = {name: [value.encode()] for name, value in zip(SPEC, GOOD, strict=True)} | {"hash": [b"\xff\x00"]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    [event] = read_report(tmp_path / "a.parquet", spec())
+    assert isinstance(event, CampaignReported)
+    assert event.opportunity.campaign_id == "spring"
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hour", "utc"),
+    [("Europe/Berlin", "2025-10-26", 2, (0, 1)), ("America/New_York", "2025-11-02", 1, (5, 6))],
+)
+def test_an_hour_that_clocks_show_twice_is_two_rows(
+    tmp_path: Path, zone: str, day: str, hour: int, utc: tuple[int, int]
+) -> None:
+    hours = [with_cell("timestamp", f"{day}T{at:02d}:00:00") for at in sorted([*range(24), hour])]
+    events = list(read_report(write(tmp_path / "a.csv", *hours), spec(timezone=zone)))
+    assert len({event.event_id for event in events if isinstance(event, CampaignReported)}) == 25
+    assert [event.at.hour for event in events[hour : hour + 2] if isinstance(event, CampaignReported)] == list(utc)
+    # With a zone of its own, or as a day, the second is no other hour.
+    for text in (f"{day}T{hour:02d}:00:00+02:00", day):
+        first, second = read_report(write(tmp_path / "b.csv", *[with_cell("timestamp", text)] * 2), spec(timezone=zone))
+        assert first == second
+
+
+def test_an_hour_that_clocks_skip_is_kept_aside_and_the_next_one_counts(tmp_path: Path) -> None:
+    hours = [with_cell("timestamp", f"2026-03-29T{at:02d}:00") for at in range(24)]
+    events = list(read_report(write(tmp_path / "a.csv", *hours), spec(timezone=TIMEZONE)))
+    assert [row.position for row in events if isinstance(row, Rejected)] == [4]
+    assert len({event.event_id for event in events if isinstance(event, CampaignReported)}) == 23
+
+
+@pytest.mark.parametrize(("zone", "day"), [("Asia/Beirut", "2026-03-29"), ("Atlantic/Azores", "2025-10-26")])
+def test_a_day_begins_at_midnight_also_where_clocks_skip_midnight_or_show_it_twice(
+    tmp_path: Path, zone: str, day: str
+) -> None:
+    rows = list(read_report(write(tmp_path / "a.csv", *[with_cell("timestamp", day)] * 2), spec(timezone=zone)))
+    assert isinstance(rows[0], CampaignReported)
+    assert rows[0] == rows[1]
+
+
 def test_a_rejected_row_keeps_its_quotes_and_its_line_breaks(tmp_path: Path) -> None:
     first = with_cell("keyword", 'red\n"shoes", new')
     path = write(tmp_path / "a.csv", with_cell("clicks", "101"), [*first[:2], "101", *first[3:]], delimiter=";")

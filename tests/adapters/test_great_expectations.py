@@ -61,11 +61,11 @@ def test_a_sound_report_passes_and_has_a_page_that_says_what_was_looked_at(
         (["2026-03-01,spring,1000,12,8.40,-1", *ROWS[1:4]], "Conversions is not negative (25.0 %"),
         (["2026-04-01,spring,1000,12,8.40,1", *ROWS[1:4]], "Dates are plausible and have come (25.0 %"),
         (["1926-03-01,spring,1000,12,8.40,1", *ROWS[1:4]], "Dates are plausible and have come (25.0 %"),
-        (["2026-03-01,,1000,12,8.40,1", *ROWS[1:4]], "Every row names a campaign (25.0 %"),
+        (["2026-03-01,,1000,12,8.40,1", *ROWS[1:4]], "make sense (25.0 % of the rows do not: missing_value)"),
         (["2026-03-01,summer,9,1,1,0", *ROWS[1:4]], "Each cell has one row per period (50.0 %"),
         (["2026-03-01,spring,0,0,8.40,0", *ROWS[1:4]], "Where money was spent, something was shown (25.0 %"),
         (["Total,spring,1000,12,8.40,1", *ROWS[1:4]], "Rows can be read and make sense (25.0 %"),
-        (["2026-03-01,spring,many,12,8.40,1"] * 2, "Rows can be read and make sense (100.0 %"),
+        (["2026-03-01,spring,many,12,8.40,1"] * 2, "make sense (100.0 % of the rows do not: unreadable_number)"),
     ],
 )  # fmt: skip
 def test_a_report_that_is_not_what_it_should_be_fails_with_a_sentence_that_says_why(
@@ -74,6 +74,21 @@ def test_a_report_that_is_not_what_it_should_be_fails_with_a_sentence_that_says_
     examination = examine(gate, tmp_path, *rows)
     assert [one for one in examination.failures if failure in one]
     assert "Failed" in examination.page.read_text()
+
+
+def test_a_row_that_cannot_be_read_is_not_said_to_lack_what_it_has(gate: GreatExpectationsGate, tmp_path: Path) -> None:
+    [failure] = examine(gate, tmp_path, "2026-03-01,spring,1000,12,8.40,1.5").failures
+    assert failure == "not met: Rows can be read and make sense (100.0 % of the rows do not: unreadable_number)"
+
+
+def test_names_of_campaigns_and_files_are_text_on_the_page_and_run_nothing(
+    gate: GreatExpectationsGate, tmp_path: Path
+) -> None:
+    image = "<img src=x onerror=alert(1)>"
+    examination = examine(gate, tmp_path, *[f"2026-03-01,{image},10,1,1,0"] * 3, name=f"R&D {image}.csv")
+    for page in (examination.page, examination.page.parents[4] / "index.html"):
+        assert image not in page.read_text()
+        assert image in html.unescape(html.unescape(page.read_text()))
 
 
 def test_a_bad_row_here_and_there_fails_nothing(gate: GreatExpectationsGate, tmp_path: Path) -> None:

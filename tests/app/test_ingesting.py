@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +20,7 @@ import pytest
 
 from bidloop.app.ingesting import Ingestion, ingest_files, print_ingestion
 from bidloop.app.settings import Settings
+from bidloop.app.terminal import print_json
 from bidloop.app.wiring import House, open_house
 from bidloop.core.clock import ManualClock
 from bidloop.core.errors import ConfigurationError, CorruptArtifact, InvalidInput, NotFound
@@ -138,6 +142,12 @@ def test_a_report_is_known_from_when_it_is_taken_in_unless_it_says_otherwise(hou
     assert [event.known_at for event in rows_of(house)] == [NOW]
 
 
+def test_reports_that_were_pulled_in_the_future_are_refused_before_any_row(house: House, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="expected an instant that has come"):
+        ingest_files(house, [report(tmp_path / "a.csv", *days(1))], known_at=NOW.replace(year=2062))
+    assert house.quarantine.counts() == {}
+
+
 def test_a_contradiction_inside_one_report_is_kept_aside_and_not_taken_for_a_restatement(
     house: House, tmp_path: Path
 ) -> None:
@@ -198,6 +208,40 @@ def test_one_of_several_files_that_cannot_be_read_does_not_keep_the_others_out(h
         ingest_files(house, [folder / "b.csv"])
     with pytest.raises(CorruptArtifact, match=r"c\.ndjson\.gz"):
         ingest_files(house, [folder / "c.ndjson.gz"])
+
+
+def test_files_with_odd_names_or_that_cannot_be_opened_do_not_keep_the_others_out(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pulled"
+    report(folder / "a.csv", *days(1)).rename(folder / os.fsdecode(b"fr\xfch.csv"))
+    (folder / "b.csv").symlink_to("/proc/self/mem")  # opens, and cannot be read
+    (folder / "c.ndjson").symlink_to("/proc/self/mem")
+    (folder / os.fsdecode(b"d\xfc.txt")).write_text("not ours")
+    (folder / "e.csv").write_text("Dåte,campaign,impressions,clicks,cost\n", encoding="utf-16")
+    report(folder / "z.csv", *days(2))
+    told = ingest_files(house, [folder])
+    assert list(states(told).values()) == ["unreadable", "unreadable", "skipped", "unreadable", "unreadable", "taken"]
+    print_json(told)
+    print_ingestion(told)
+    assert r"fr\xfch.csv" in capsys.readouterr().out
+    with pytest.raises(CorruptArtifact, match="expected a file that can be read"):
+        ingest_files(house, [folder / "c.ndjson"])
+
+
+def test_the_bar_only_goes_forward_and_ends_where_the_files_end(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    @contextmanager
+    def noted(description: str, total: float) -> Iterator[Callable[[float, str], None]]:
+        yield lambda done, doing: seen.append(done / total)
+
+    monkeypatch.setattr("bidloop.app.ingesting.progress", noted)
+    ingest_files(house, [report(tmp_path / f"{n}.csv", *days(n)) for n in (1, 2)])
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
 
 
 def test_what_was_done_is_printed_for_a_person(
@@ -293,6 +337,15 @@ def test_a_report_that_fails_as_a_whole_leaves_nothing_in_the_log_until_it_is_me
     report(bad, *days(1, 2, 3))
     assert (ingest_files(house, [bad]).accepted, failed_batches(house.quarantine)) == (3, [])
     assert states(ingest_files(house, [bad])) == {"a.csv": "before"}
+
+
+def test_a_report_that_fails_again_as_it_did_before_it_was_mended_waits_again(tmp_path: Path) -> None:
+    house, file = gated(tmp_path), tmp_path / "latest.csv"
+    for day in (1, 2):
+        assert states(ingest_files(house, [report(file)])) == {"latest.csv": "failed"}
+        assert len(failed_batches(house.quarantine)) == 1
+        ingest_files(house, [report(file, *days(day))])
+        assert failed_batches(house.quarantine) == []
 
 
 def test_a_failed_report_is_printed_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

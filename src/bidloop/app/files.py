@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def files_at(path: Path) -> list[Path]:
     if not any(map(_is_known, files)):
         raise NotFound(f"nothing to read in {path}", expected=f"files that end on {ENDINGS}, or an iPinYou log")
     return files
+
+
+def spelled(file: Path) -> str:
+    r"""A path as text that can be printed and stored: bytes of its name that are not UTF-8 are told as such.
+
+    >>> spelled(Path("r\udcfcckblick.csv"))
+    'r\\xfcckblick.csv'
+    """
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def size_of(file: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -17,11 +17,11 @@ from bidloop.adapters.campaign_report.reader import read_report
 from bidloop.adapters.ipinyou.reader import CURRENCY, TIMEZONE, read_events
 from bidloop.adapters.ipinyou.sampling import sampling_weights
 from bidloop.adapters.ndjson.reader import read_told
-from bidloop.app.files import ENDINGS, files_at, fingerprint, is_events, is_report, size_of
+from bidloop.app.files import ENDINGS, files_at, fingerprint, is_events, is_report, size_of, spelled
 from bidloop.app.terminal import out, print_table, progress
 from bidloop.app.wiring import House
 from bidloop.core.errors import ConfigurationError, CorruptArtifact, InvalidInput
-from bidloop.events.batches import Batches, BatchGate, Examination, Taken, failed_batch, mended
+from bidloop.events.batches import Batches, BatchGate, Examination, Taken, failed_batch, mended, times_mended
 from bidloop.events.packing import Item
 
 OnShare: TypeAlias = Callable[[float], None]
@@ -116,12 +116,19 @@ def ingest_files(
     NotFound
         When there is nothing at a path, or nothing to read in a folder.
     InvalidInput
-        When a file that was named is of no known kind, or the columns of the only file cannot be told.
+        When a file that was named is of no known kind, the columns of the only file cannot be told, or `known_at` is ahead.
     CorruptArtifact
         When the only file is damaged.
     ConfigurationError
         When a log is in another currency than the account, or the gate is not installed.
     """
+    if known_at is not None and known_at > house.clock.now() + timedelta(
+        hours=house.settings.events.future_tolerance_hours
+    ):
+        # Or each of its rows would be kept aside by itself.
+        raise InvalidInput(
+            f"reports pulled at {known_at.isoformat()}", path="known_at", expected="an instant that has come"
+        )
     files = [file for path in paths for file in files_at(path)]
     sizes = [size_of(file) for file in files]
     desk = _Desk(house, mapping=mapping, year=year, known_at=known_at, again=again)
@@ -130,7 +137,7 @@ def ingest_files(
         for file, size in zip(files, sizes, strict=True):
 
             def told(share: float, file: Path = file, size: int = size, done: int = done) -> None:
-                bar(done + share * size, file.name)
+                bar(done + share * size, spelled(file).rpartition("/")[2])
 
             told(0.0)
             try:
@@ -138,9 +145,9 @@ def ingest_files(
             except (InvalidInput, CorruptArtifact) as error:
                 if len(files) == 1:
                     raise
-                results.append(Ingested(str(file), "unreadable", failures=(str(error),)))
+                results.append(Ingested(spelled(file), "unreadable", failures=(str(error),)))
+            told(1.0)
             done += size
-            told(0.0)
     return Ingestion.of(results)
 
 
@@ -197,14 +204,24 @@ class _Desk:
         self._gate = _gate(house)
 
     def take(self, file: Path, told: OnShare) -> Ingested:
+        try:
+            return self._take(file, told)
+        except OSError as error:
+            raise CorruptArtifact(f"file {spelled(file)!r}: {error}", expected="a file that can be read") from error
+
+    def _take(self, file: Path, told: OnShare) -> Ingested:
+        if not (file.is_dir() or is_report(file) or is_events(file)):
+            return Ingested(spelled(file), "skipped")
+        if spelled(file) != str(file):
+            raise InvalidInput(
+                f"a name that is not UTF-8: {spelled(file)}", expected="one in UTF-8", remedy="Rename the file."
+            )
         if file.is_dir():
             return self._ipinyou(file, told)
         if is_report(file):
             return self._report(file, told)
-        if is_events(file):
-            items = read_told(file, self._house.reception, told)
-            return _result(file, self._batches.take(fingerprint(file, b"told"), items, again=self._again))
-        return Ingested(str(file), "skipped")
+        items = read_told(file, self._house.reception, told)
+        return _result(file, self._batches.take(fingerprint(file, b"told"), items, again=self._again))
 
     def _report(self, file: Path, told: OnShare) -> Ingested:
         columns = load_mapping(
@@ -222,7 +239,7 @@ class _Desk:
         return _result(file, taken)
 
     def _failed(self, file: Path, examination: Examination) -> Ingested:
-        row = failed_batch(file, examination)
+        row = failed_batch(file, examination, times_mended(self._house.quarantine, file))
         self._house.intake.take([row])
         return Ingested(
             str(file),

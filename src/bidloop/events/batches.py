@@ -149,15 +149,19 @@ class BatchGate(Protocol):
         ...
 
 
-def failed_batch(file: Path, examination: Examination) -> Rejected:
-    """The record of a file that did not pass: the whole file, or its place and SHA-256 where it is large."""
+def failed_batch(file: Path, examination: Examination, mended_before: int = 0) -> Rejected:
+    """The record of a file that did not pass: the whole file, or its place and SHA-256 where it is large.
+
+    Its position is how often what failed in this place was mended before (`times_mended`), so that a file that fails just as
+    it did then waits anew.
+    """
     error = RejectedRow(
         FAILED,
         "; ".join(examination.failures),
         expected="a report that meets the expectations of a batch",
         remedy=f"Nothing of it was taken in. Read {examination.page}, mend the report and ingest it again.",
     )
-    return Rejected.of(error, source=_place(file), raw=_raw(file))
+    return Rejected.of(error, source=_place(file), raw=_raw(file), position=mended_before)
 
 
 def failed_batches(quarantine: Quarantine) -> list[Kept]:
@@ -169,6 +173,12 @@ def mended(quarantine: Quarantine, file: Path) -> None:
     """Note that a file was taken in, and so whatever failed in the same place before is mended."""
     if ids := [kept.id for kept in failed_batches(quarantine) if kept.row.source == _place(file)]:
         quarantine.replayed(ids)
+
+
+def times_mended(quarantine: Quarantine, file: Path) -> int:
+    """How many failures in the place of a file are mended."""
+    failures = quarantine.list(limit=1_000, code=FAILED, state="replayed")
+    return sum(kept.row.source == _place(file) for kept in failures)
 
 
 def _source(fingerprint: str) -> str:

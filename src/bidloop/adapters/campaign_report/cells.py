@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from bidloop.core.errors import RejectedRow
@@ -70,8 +71,12 @@ def share(text: str, column: str) -> float | None:
     return float(number)
 
 
-def instant(text: str, pattern: str, zone: ZoneInfo, column: str) -> datetime:
+@lru_cache(maxsize=1024)  # a report has few dates, and many rows of each
+def instant(text: str, pattern: str, zone: ZoneInfo, column: str, *, again: bool = False) -> datetime:
     """The instant in UTC that a date or time stands for; without a zone of its own it is in the account's.
+
+    Where clocks are set back they show an hour twice; `again` takes the second. An hour that they skip is none. Midnight
+    is the beginning of its day, whatever the clocks do.
 
     >>> instant("2026-03-01", "", ZoneInfo("Asia/Tokyo"), "date").isoformat()
     '2026-02-28T15:00:00+00:00'
@@ -79,10 +84,30 @@ def instant(text: str, pattern: str, zone: ZoneInfo, column: str) -> datetime:
     text = text.strip()
     try:
         at = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+        is_hour = at.time() != time()
+        utc = at.replace(tzinfo=zone, fold=again and is_hour).astimezone(UTC)
+        skipped = is_hour and utc.astimezone(zone).replace(tzinfo=None) != at
     except (ValueError, OverflowError) as error:
         expected = f"a date in the format {pattern}" if pattern else "a date such as 2026-03-01 or 2026-03-01T14:00:00Z"
         raise RejectedRow("unknown_date", f"{column} {text!r}", path=column, expected=expected) from error
+    if skipped:
+        expected = f"an hour that there is: clocks in {zone.key} skip this one"
+        raise RejectedRow("unknown_date", f"{column} {text!r}", path=column, expected=expected)
+    return utc
+
+
+@lru_cache(maxsize=1024)
+def is_shown_twice(at: datetime, zone: ZoneInfo) -> bool:
+    """Whether an instant lies in an hour that the clocks of a zone show twice.
+
+    >>> is_shown_twice(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
+    True
+    """
+    local = at.astimezone(zone)
+    earlier, later = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+    return earlier != later
 
 
 def day_of_year(month: str, day: str, year: int, zone: ZoneInfo) -> datetime:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 import xxhash
 
-from bidloop.adapters.campaign_report.cells import count, day_of_year, decimal, instant, share
+from bidloop.adapters.campaign_report.cells import count, day_of_year, decimal, instant, is_shown_twice, share
 from bidloop.adapters.campaign_report.mapping import ColumnMapping, check_columns
 from bidloop.adapters.campaign_report.rows import read_columns, read_rows
 from bidloop.core.errors import ConfigurationError, RejectedRow
@@ -93,6 +93,8 @@ class _Report:
         self._mapping = mapping
         self._known_at = known_at
         self._columns = {name: i for i, name in enumerate(columns)}
+        self._width = len(columns)  # names that the mapping does not name may be there twice, or empty
+        self._first_hours: set[bytes] = set()
         try:
             self._zone = ZoneInfo(mapping.timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
@@ -101,10 +103,8 @@ class _Report:
             ) from error
 
     def event(self, cells: Sequence[str]) -> CampaignReported:
-        if len(cells) != len(self._columns):
-            raise RejectedRow(
-                "wrong_columns", f"{len(cells)} columns", expected=f"{len(self._columns)}, as in the header"
-            )
+        if len(cells) != self._width:
+            raise RejectedRow("wrong_columns", f"{len(cells)} columns", expected=f"{self._width}, as in the header")
         try:
             "".join(cells).encode()
         except UnicodeEncodeError as error:
@@ -120,7 +120,9 @@ class _Report:
             for name, column in mapping.measures.items()
             if (text := self._text(cells, column))
         }
-        cell = (at, campaign, ad_group, keyword, device, location, sorted(attributes.items()), mapping.currency)
+        about = (campaign, ad_group, keyword, device, location, sorted(attributes.items()), mapping.currency)
+        at = self._told_hour(at, about, cells)
+        cell = (at, *about)
         identity = f"report:{xxhash.xxh3_128_hexdigest(msgspec.json.encode(cell))}"
         value = self._text(cells, mapping.value)
         shown, budget = self._text(cells, mapping.impression_share), self._text(cells, mapping.budget)
@@ -159,10 +161,20 @@ class _Report:
         text = self._text(cells, column)
         return float(decimal(text, column)) if text else None
 
-    def _at(self, cells: Sequence[str]) -> datetime:
+    def _told_hour(self, at: datetime, about: tuple[object, ...], cells: Sequence[str]) -> datetime:
+        """The instant of a row; of an hour that the clocks show twice, the second where the first was told of the cell."""
+        if not is_shown_twice(at, self._zone):
+            return at
+        hour = msgspec.json.encode((at, *about))
+        if hour in self._first_hours:
+            return self._at(cells, again=True)
+        self._first_hours.add(hour)
+        return at
+
+    def _at(self, cells: Sequence[str], *, again: bool = False) -> datetime:
         mapping = self._mapping
         if mapping.date:
-            return instant(self._text(cells, mapping.date), mapping.date_format, self._zone, mapping.date)
+            return instant(self._text(cells, mapping.date), mapping.date_format, self._zone, mapping.date, again=again)
         assert mapping.year is not None  # `check_columns` has seen to it
         return day_of_year(self._text(cells, mapping.month), self._text(cells, mapping.day), mapping.year, self._zone)
 

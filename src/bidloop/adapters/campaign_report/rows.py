@@ -29,7 +29,7 @@ def read_columns(path: Path) -> list[str]:
     NotFound
         When there is no such file.
     InvalidInput
-        When the file has no header.
+        When the file has no header, or one that is not UTF-8.
     CorruptArtifact
         When the file is not what its ending says.
     """
@@ -37,7 +37,16 @@ def read_columns(path: Path) -> list[str]:
         if _is_parquet(path):
             return [str(name) for name in pq.read_schema(path).names]
         with path.open("rb") as raw, _text(path, raw) as text:
-            return next(_csv(text, path))[1]
+            columns = next(_csv(text, path))[1]
+    try:
+        "".join(columns).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"bytes that are not UTF-8 in the first line of {str(path)!r}",
+            expected="a file in UTF-8",
+            remedy="Export it as CSV in UTF-8; 'CSV for Excel' is often UTF-16.",
+        ) from error
+    return columns
 
 
 def read_rows(path: Path, on_progress: Callable[[float], None] | None = None) -> Iterator[tuple[int, list[str], bytes]]:
@@ -132,6 +141,8 @@ def _cell(value: object) -> str:
     """A value of a Parquet file as a CSV would hold it."""
     if value is None:
         return ""
+    if isinstance(value, bytes):  # text that its writer did not mark as such
+        return value.decode("utf-8", "backslashreplace")
     isoformat = getattr(value, "isoformat", None)
     return str(isoformat()) if isoformat is not None else str(value)
 

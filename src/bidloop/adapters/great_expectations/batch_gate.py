@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import warnings
 from collections.abc import Iterable
@@ -70,7 +71,7 @@ class GreatExpectationsGate:
         )
         table = frame(rows, now, self._settings)
         done = context.checkpoints.add_or_update(checkpoint).run(
-            batch_parameters={"dataframe": table}, run_id=RunIdentifier(run_name=name)
+            batch_parameters={"dataframe": table}, run_id=RunIdentifier(run_name=html.escape(name))
         )
         [(identifier, result)] = done.run_results.items()
         [site] = context.get_docs_sites_urls(resource_identifier=identifier, site_names=[_SITE])
@@ -122,7 +123,10 @@ def _sentence(result: ExpectationValidationResult) -> str:
     assert result.expectation_config is not None  # of an expectation that was evaluated
     expected = f"not met: {result.expectation_config.description}"
     if (share := result.result.get("unexpected_percent")) is not None:
-        return f"{expected} ({share:.1f} % of the rows do not)"
+        why = ""
+        if result.expectation_config.kwargs.get("column") == "rejected":
+            why = ": " + ", ".join(sorted(set(result.result["partial_unexpected_list"])))
+        return f"{expected} ({share:.1f} % of the rows do not{why})"
     if (observed := result.result.get("observed_value")) is not None:
         return f"{expected} ({observed} of them)"
     return expected
