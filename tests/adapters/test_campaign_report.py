@@ -365,3 +365,10 @@ def test_the_real_report_keeps_two_rows_aside_and_repeats_five(data: Callable[[s
     assert sum(event.clicks for event in events) == 2_492_837 - 139
     assert {event.at.date() for event in events} >= {date(2020, 4, 1), date(2020, 6, 30)}
     assert told[-1] == 1.0
+
+
+def test_a_conversion_that_a_platform_shares_out_among_clicks_counts_in_part(tmp_path: Path) -> None:
+    report = tmp_path / "a.csv"
+    report.write_text("Day,Campaign,Impr.,Clicks,Cost,Conversions\n2026-03-01,spring,1000,12,8.40,2.33\n")
+    [event] = read_report(report, guess_mapping(report.read_text().splitlines()[0].split(",")))
+    assert event.conversions == 2.33

@@ -77,7 +77,7 @@ def test_a_report_that_is_not_what_it_should_be_fails_with_a_sentence_that_says_
 
 
 def test_a_row_that_cannot_be_read_is_not_said_to_lack_what_it_has(gate: GreatExpectationsGate, tmp_path: Path) -> None:
-    [failure] = examine(gate, tmp_path, "2026-03-01,spring,1000,12,8.40,1.5").failures
+    [failure] = examine(gate, tmp_path, "2026-03-01,spring,1000,12.5,8.40,1").failures
     assert failure == "not met: Rows can be read and make sense (100.0 % of the rows do not: unreadable_number)"
 
 

@@ -324,3 +324,14 @@ def test_a_reader_that_follows_writers_at_once_misses_nothing(open_log) -> None:
     while any(thread.is_alive() for thread in threads) or log.read(seen[-1][0], 1):
         seen += log.read(seen[-1][0], 10)
     assert len({event.event_id for _, event in seen[1:]}) == len(seen) - 1 == 225
+
+
+def test_a_whole_number_of_conversions_is_the_same_however_it_is_told(open_log) -> None:
+    log = open_log()
+    row = next(event for event in KINDS if isinstance(event, CampaignReported))
+    log.append([row])
+    read = log.read()[0][1]
+    assert log.append([read, msgspec.structs.replace(row, conversions=3.0)]).duplicates == 2
+    half = CampaignReported(**{**msgspec.structs.asdict(row), "event_id": "half", "conversions": 2.5})
+    log.append([half])
+    assert log.read()[-1][1].conversions == 2.5

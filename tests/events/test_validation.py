@@ -85,6 +85,8 @@ def test_a_refund_is_sensible() -> None:
         ("not_finite", IndicatorPublished(event_id="e", at=NOW, series="cpi", period="2026", value=float("nan"))),
         ("not_finite", SessionEnded(event_id="e", at=NOW, duration_seconds=float("inf"))),
         ("not_finite", replace(REPORT, quality_score=float("nan"))),
+        ("not_finite", replace(REPORT, conversions=float("nan"))),
+        ("out_of_range", replace(REPORT, impressions=10**400, clicks=0)),
         ("season_ends_early", SeasonMarked(event_id="e", at=NOW, name="sale", starts=NOW, ends=NOW)),
         ("unknown_date", SeasonMarked(event_id="e", at=NOW, name="sale", starts=datetime(2026, 3, 1), ends=NOW)),
         ("future_date", replace(REPORT, known_at=NOW + timedelta(days=2))),

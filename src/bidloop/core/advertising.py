@@ -165,8 +165,10 @@ class CampaignReported(Happening, frozen=True, kw_only=True, omit_defaults=True)
     ----------
     opportunity
         The cell.
-    impressions, clicks, conversions
+    impressions, clicks
         Whole numbers.
+    conversions
+        May be a fraction: platforms share one conversion out among the clicks that led to it.
     spend, value
         Cost, and value of the conversions.
     row_id
@@ -187,7 +189,7 @@ class CampaignReported(Happening, frozen=True, kw_only=True, omit_defaults=True)
     opportunity: Opportunity
     impressions: Annotated[int, Meta(description="Impressions of the period.")]
     clicks: Annotated[int, Meta(description="Clicks of the period.")]
-    conversions: Annotated[int, Meta(description="Conversions of the period.")]
+    conversions: Annotated[float, Meta(description="Conversions of the period; may be a fraction.")]
     spend: Annotated[Money, Meta(description="Cost of the period.")]
     value: Annotated[Money | None, Meta(description="Value of the conversions.")] = None
     row_id: Annotated[Id, Meta(description="Names cell and period: of several with the same, the last told holds.")] = (
@@ -199,3 +201,7 @@ class CampaignReported(Happening, frozen=True, kw_only=True, omit_defaults=True)
     average_position: Annotated[float | None, Meta(description="In the platform's own unit.")] = None
     budget: Annotated[Money | None, Meta(description="Budget of the campaign in this period.")] = None
     competitors: Annotated[tuple[Competitor, ...], Meta(description="The auction insight.")] = ()
+
+    def __post_init__(self) -> None:
+        if type(self.conversions) is int:  # 3 and 3.0 are one content, and are written alike
+            msgspec.structs.force_setattr(self, "conversions", float(self.conversions))

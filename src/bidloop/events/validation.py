@@ -149,6 +149,7 @@ def _report(event: CampaignReported, now: datetime | None, settings: EventSettin
     _opportunity(event.opportunity, now, settings)
     if event.known_at is not None:
         _date(event.known_at, "known_at", now, settings)
+    _finite(event.conversions, "conversions")
     for name in ("impressions", "clicks", "conversions"):
         count = getattr(event, name)
         if count < 0:

@@ -14,9 +14,19 @@ class Figures(NamedTuple):
 
     impressions: int
     clicks: int
-    conversions: int
+    conversions: float
     value: int
     cost: int
+
+    def since(self, before: Figures) -> Figures:
+        """By how much these differ from earlier ones."""
+        return Figures(
+            self.impressions - before.impressions,
+            self.clicks - before.clicks,
+            self.conversions - before.conversions,
+            self.value - before.value,
+            self.cost - before.cost,
+        )
 
 
 class ReportRows:
@@ -43,9 +53,9 @@ class ReportRows:
     ...                             conversions=0, spend=Money(5), row_id=name, known_at=at + timedelta(days=1))
     >>> rows = ReportRows(most=1)
     >>> rows.told(row("a", 9))[1]
-    Figures(impressions=90, clicks=9, conversions=0, value=0, cost=5)
+    Figures(impressions=90, clicks=9, conversions=0.0, value=0, cost=5)
     >>> rows.told(row("a", 7))[1]
-    Figures(impressions=0, clicks=-2, conversions=0, value=0, cost=0)
+    Figures(impressions=0, clicks=-2, conversions=0.0, value=0, cost=0)
     >>> rows.told(row("b", 3)) is None, rows.told(row("a", 8)) is None
     (False, True)
     """
@@ -72,7 +82,7 @@ class ReportRows:
             return at, figures
         self._last[event.row_id] = figures
         known = at if event.known_at is None else max(at, epoch_us(event.known_at))
-        return known, Figures(*(now - then for now, then in zip(figures, before, strict=True)))
+        return known, figures.since(before)
 
     def _remember(self, at: int, row_id: str, figures: Figures) -> None:
         self._last[row_id] = figures

@@ -146,7 +146,7 @@ class _Report:
             ),
             impressions=count(self._needed(cells, mapping.impressions), mapping.impressions),
             clicks=count(self._needed(cells, mapping.clicks), mapping.clicks),
-            conversions=count(self._needed(cells, mapping.conversions), mapping.conversions)
+            conversions=float(decimal(self._needed(cells, mapping.conversions), mapping.conversions))
             if mapping.conversions
             else 0,
             spend=Money.of(decimal(self._needed(cells, mapping.spend), mapping.spend), mapping.currency),

@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
         pa.field("order_id", pa.string()),
         pa.field("impressions", pa.int64()),
         pa.field("clicks", pa.int64()),
-        pa.field("conversions", pa.int64()),
+        pa.field("conversions", pa.float64()),
         pa.field("row_id", pa.string()),
         pa.field("known_at_utc", pa.timestamp("us")),
         pa.field("impression_share", pa.float64()),
