@@ -65,7 +65,7 @@ COMMANDS = (
     [], ["demo"], ["ingest"], ["train"], ["predict"], ["replay"], ["replay", "rtb"], ["serve"], ["explain"], ["check"],
     ["absorb"], ["events"], ["events", "schema"], ["events", "counts"], ["events", "prune"], ["keys"], ["keys", "create"],
     ["keys", "list"], ["keys", "revoke"], ["quarantine"], ["quarantine", "list"], ["quarantine", "show"],
-    ["quarantine", "replay"], ["privacy"], ["privacy", "export"], ["privacy", "erase"],
+    ["quarantine", "replay"], ["quarantine", "dismiss"], ["privacy"], ["privacy", "export"], ["privacy", "erase"],
 )  # fmt: skip
 
 
@@ -393,6 +393,9 @@ def test_nothing_is_trained_while_a_failed_batch_waits(bidloop: Run, tmp_path: P
     found = bidloop("check", "--config", config, "--json")
     assert (found.code, states(json.loads(found.out))["batches"]) == (1, "wrong")
     refused(bidloop("train", "--despite-failed-batches", "--config", config), "0 rows of history")
+    refused(bidloop("quarantine", "dismiss"), "nothing to dismiss")
+    assert "Dismissed: 1" in bidloop("quarantine", "dismiss", "--code", "failed_batch").out
+    refused(bidloop("train", "--config", config), "0 rows of history")
 
 
 def test_what_made_no_sense_is_listed_shown_and_replayed_after_a_fix(bidloop: Run, tmp_path: Path) -> None:

@@ -87,16 +87,17 @@ def test_rows_are_found_by_code_by_state_and_by_the_beginning_of_their_id(open_q
     for unclear in ("", "nothing", "%"):
         with pytest.raises(NotFound):
             quarantine.get(unclear)
-    quarantine.replayed([kept.id])
+    quarantine.settle([kept.id], "replayed")
     assert quarantine.list(code="not_finite") == []
     assert [one.state for one in quarantine.list(state=None)] == ["replayed", "waiting"]
     assert quarantine.counts() == {"unknown_date": 1}
 
 
-def test_a_row_that_was_replayed_and_comes_again_is_not_kept_again(open_quarantine) -> None:
+@pytest.mark.parametrize("state", ["replayed", "dismissed"])
+def test_a_row_that_is_settled_and_comes_again_is_not_kept_again(open_quarantine, state) -> None:
     quarantine = open_quarantine()
     quarantine.keep([row(1)])
-    quarantine.replayed([quarantine.list()[0].id])
+    quarantine.settle([quarantine.list()[0].id], state)
     quarantine.keep([row(1)])
     assert quarantine.counts() == {}
 

@@ -71,7 +71,7 @@ EVENTS: st.SearchStrategy[list[Event]] = st.lists(
         told(BidWon, impression_id=NAMES, price=MONEY, bid=MONEY),
         told(
             CampaignReported, opportunity=CELLS, impressions=st.integers(0, 99), clicks=st.integers(0, 9),
-            conversions=st.integers(0, 3), spend=st.integers(0, 10**7).map(Money), value=MONEY,
+            conversions=st.integers(0, 9).map(lambda thirds: thirds / 3), spend=st.integers(0, 10**7).map(Money), value=MONEY,
             row_id=st.sampled_from(["", "r", "r", "s"]), known_at=st.none() | TIMES,
         ),
         told(BidPlaced, impression_id=NAMES, bid=MONEY) | told(BidLost, impression_id=NAMES, market_price=MONEY)

@@ -78,7 +78,8 @@ def refuse_failed_batches(house: House) -> None:
         raise ConfigurationError(
             f"{len(failed)} batches that failed their expectations: {', '.join(kept.row.source for kept in failed)}",
             expected="none, since a model would learn from what is missing",
-            remedy="Mend them and ingest them again, or train with --despite-failed-batches.",
+            remedy="Mend them and ingest them again. 'bidloop quarantine dismiss' gives one up; "
+            "--despite-failed-batches trains once without.",
         )
 
 

@@ -172,7 +172,7 @@ def failed_batches(quarantine: Quarantine) -> list[Kept]:
 def mended(quarantine: Quarantine, file: Path) -> None:
     """Note that a file was taken in, and so whatever failed in the same place before is mended."""
     if ids := [kept.id for kept in failed_batches(quarantine) if kept.row.source == _place(file)]:
-        quarantine.replayed(ids)
+        quarantine.settle(ids, "replayed")
 
 
 def times_mended(quarantine: Quarantine, file: Path) -> int:

@@ -98,7 +98,8 @@ class EventLog(Protocol):
         ...
 
 
-State: TypeAlias = Literal["waiting", "replayed"]
+State: TypeAlias = Literal["waiting", "replayed", "dismissed"]
+"""It waits, it was taken in after all, or somebody decided that it never will be."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Kept:
     row
         The row.
     state
-        Whether it waits or was taken in after all.
+        What became of it.
     """
 
     id: str
@@ -141,8 +142,8 @@ class Quarantine(Protocol):
         """
         ...
 
-    def replayed(self, ids: Collection[str]) -> None:
-        """Note that rows were taken in after all."""
+    def settle(self, ids: Collection[str], state: State) -> None:
+        """Note what became of rows."""
         ...
 
     def counts(self) -> dict[str, int]:

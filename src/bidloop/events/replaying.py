@@ -71,7 +71,7 @@ class Replay:
         for kept in rows:
             replayed = Replayed(kept, tuple(self._once(kept.row)))
             if replayed.settled:
-                self._quarantine.replayed([kept.id])
+                self._quarantine.settle([kept.id], "replayed")
             done.append(replayed)
             if on_progress is not None:
                 on_progress(len(done))

@@ -60,12 +60,12 @@ class MemoryQuarantine:
             )
         return found[0]
 
-    def replayed(self, ids: Collection[str]) -> None:
-        """Note that rows were taken in after all."""
+    def settle(self, ids: Collection[str], state: State) -> None:
+        """Note what became of rows."""
         with self._turn:
             for id in ids:
                 if id in self._kept:
-                    self._kept[id] = replace(self._kept[id], state="replayed")
+                    self._kept[id] = replace(self._kept[id], state=state)
 
     def counts(self) -> dict[str, int]:
         """How many waiting rows there are of each code."""

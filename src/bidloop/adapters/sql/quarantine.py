@@ -65,11 +65,11 @@ class SqlQuarantine:
             )
         return self._kept(rows[0])
 
-    def replayed(self, ids: Collection[str]) -> None:
-        """Note that rows were taken in after all."""
+    def settle(self, ids: Collection[str], state: State) -> None:
+        """Note what became of rows."""
         with answering(self._engine), self._writing.begin() as connection:
             for some in _pieces(ids):
-                connection.execute(update(quarantine).where(quarantine.c.name.in_(some)).values(state="replayed"))
+                connection.execute(update(quarantine).where(quarantine.c.name.in_(some)).values(state=state))
 
     def counts(self) -> dict[str, int]:
         """How many waiting rows there are of each code."""

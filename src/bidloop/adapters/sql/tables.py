@@ -79,7 +79,7 @@ quarantine = Table(
     Column("position", _Position, primary_key=True, autoincrement=True),
     Column("name", Text, nullable=False, doc="Keyed hash of source, line, code and row: the same row is kept once."),
     Column("code", Text, nullable=False),
-    Column("state", Text, nullable=False, doc="waiting, or replayed."),
+    Column("state", Text, nullable=False, doc="waiting, replayed, or dismissed."),
     Column("payload", Text, nullable=False, doc="The rejected row as JSON, without its bytes."),
     Column("raw", LargeBinary, nullable=False, doc="The row's bytes."),
     Column("sealed", Boolean, nullable=False, doc="Whether the bytes are sealed; those of version 0001 are not."),

@@ -18,7 +18,7 @@ Code = Annotated[str, typer.Option(help="Only rows of this code, such as 'wrong_
 def list_rows(
     code: Code = "",
     limit: Annotated[int, typer.Option(min=1, help="Most rows shown, newest first.")] = 50,
-    replayed: Annotated[bool, typer.Option("--all", help="Also rows that were taken in after all.")] = False,
+    replayed: Annotated[bool, typer.Option("--all", help="Also rows that wait no longer.")] = False,
     home: Home = None,
     config: Config = None,
     as_json: Json = False,
@@ -110,6 +110,26 @@ def replay(
         print_json({"results": dict(results), "rows": told})
         return
     print_table(f"Replayed {len(rows):,} rows", [{"result": name, "events": n} for name, n in sorted(results.items())])
+
+
+@app.command()
+def dismiss(
+    ids: Annotated[list[str] | None, typer.Argument(help="Rows that will never be taken in.")] = None,
+    code: Code = "",
+    home: Home = None,
+    config: Config = None,
+) -> None:
+    """Let rows wait no longer, because they will never be taken in. They are kept; a failed batch no longer stops training."""
+    from bidloop.app.terminal import out
+    from bidloop.app.wiring import open_house
+    from bidloop.core.errors import InvalidInput
+
+    if not ids and not code:
+        raise InvalidInput("nothing to dismiss", expected="ids of rows, or --code", remedy="'list' shows them.")
+    quarantine = open_house(settings_of(config, home)).quarantine
+    rows = [quarantine.get(one) for one in ids or ()] or quarantine.list(sys.maxsize, code=code)
+    quarantine.settle([kept.id for kept in rows], "dismissed")
+    out.print(f"Dismissed: {len(rows):,}")
 
 
 def _visible(raw: bytes) -> str:
