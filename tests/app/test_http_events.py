@@ -58,6 +58,14 @@ def test_a_list_is_answered_in_its_order_and_sent_again_it_changes_nothing(api, 
     assert api.kept() - before == {"list-3"}
 
 
+@pytest.mark.parametrize("lines", [True, False])
+def test_a_byte_order_mark_costs_no_event(api, click, lines):
+    name = f"mark-{lines}"
+    body = b"\xef\xbb\xbf" + json.dumps(click(name)).encode()
+    answer = api.send(body, "/v1/events", **(LINES if lines else {}))
+    assert statuses(answer) == [(name, "accepted", None)]
+
+
 def test_an_event_twice_in_one_request_is_accepted_once(api, click):
     assert [status for _, status, _ in statuses(api.tell(click("twin"), click("twin")))] == ["accepted", "duplicate"]
 
@@ -193,7 +201,7 @@ def test_what_is_no_gzip_is_told(api, body, found):
         (b'[{"a": 1},]', "line 1, column 11"),
         (b'[{"a": 1}\n {"b": 2}]', "line 2, column 2"),
         (b'{"a": 1} {"b": 2}', "extra data at line 1, column 10"),
-        (b"\xef\xbb\xbf[]", "line 1, column 1"),
+        (b"\xef\xbb\xbf", "an empty body"),
         (b"[" * 40_000, "nested too deep"),
         (b'{"a":' * 8_000, "nested too deep"),
     ],

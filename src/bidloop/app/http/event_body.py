@@ -17,6 +17,9 @@ from bidloop.app.http.schema import FieldError
 Raw: TypeAlias = bytes | msgspec.Raw
 """The bytes of one event."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some programs write before UTF-8; it says nothing, and costs no event."""
+
 _one = msgspec.json.Decoder(msgspec.Raw)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 # Only where values end matters here: a number of a million digits need not be read.
@@ -48,6 +51,7 @@ def split(media: str, body: bytes, longest: int) -> Sequence[Raw]:
     >>> split("application/x-ndjson", b'{"a": 1}\n\n{"b":\n', 10)
     [b'{"a": 1}', b'{"b":']
     """
+    body = body.removeprefix(BYTE_ORDER_MARK)
     stripped = body.strip()
     if not stripped:
         raise _problem("an empty body", "events")
