@@ -222,7 +222,7 @@ class Sender(threading.Thread):
 
     def __init__(self, batches: Sequence[bytes], addresses: Sequence[str], pause: float) -> None:
         super().__init__(name="sender")
-        self._batches = batches
+        self.batches = batches
         self._addresses = itertools.cycle(addresses)
         self._pause = pause
         self.answered: Counter[str] = Counter()
@@ -233,7 +233,7 @@ class Sender(threading.Thread):
     def run(self) -> None:
         try:
             with httpx.Client(timeout=10) as client:
-                for batch in self._batches:
+                for batch in self.batches:
                     self._send(client, batch)
                     self.done += 1
                     time.sleep(self._pause)
@@ -368,7 +368,7 @@ def _kill(
     report: Report,
 ) -> None:
     """Kill one after another until it was enough and everything is sent."""
-    total = sum(len(sender._batches) for sender in senders)
+    total = sum(len(sender.batches) for sender in senders)
 
     def server(one: RedisServer | PostgresServer) -> Callable[[], None]:
         def kill() -> None:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 import psycopg
@@ -93,9 +94,9 @@ def run(events: int, rounds: int, seed: int = 1) -> dict[str, list[float]]:
             told = tell(events, seed + number)
             rows = _rows(told)
             door, absorb = _ours(told, redis.url, postgres.new_database(), f"bench:{number}")
-            copy = _seconds(lambda rows=rows: _copy(rows, postgres.new_database(), chunk))  # type: ignore[misc]
+            copy = _seconds(partial(_copy, rows, postgres.new_database(), chunk))
             some = rows[:SINGLY]
-            singly = _seconds(lambda some=some: _singly(some, postgres.new_database()))  # type: ignore[misc]
+            singly = _seconds(partial(_singly, some, postgres.new_database()))
             for name, seconds, count in (
                 ("door", door, events),
                 ("absorb", absorb, events),
@@ -114,7 +115,7 @@ def _ours(told: Sequence[bytes], redis_url: str, database: str, name: str) -> tu
     sensible = EventSettings(currency="EUR")
     engine = open_database(database)
     stream, log = RedisEventStream.open(settings), SqlEventLog(engine, seal)
-    reception, publisher = Reception(Privacy(KEY), clock, sensible), Publisher(stream, seal, clock)
+    reception, publisher = Reception(Privacy(KEY), clock, sensible), Publisher(stream, seal)
 
     def enter() -> None:
         for start in range(0, len(told), REQUEST):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bidloop.app.http.event_schema import TOLD
 from bidloop.app.http.openapi import OPERATIONS, description
+from bidloop.events.told import TOLD_TYPES
 
 DOCUMENT = description("0", max_batch=50, max_body_bytes=50_000, max_events=10_000)
 
@@ -156,7 +156,7 @@ def test_problems_are_told_as_described_and_like_the_example(api, cell):
 def test_every_event_type_is_described_and_told_apart_by_its_name(api, click):
     event = DOCUMENT["components"]["schemas"]["Event"]
     named = event["discriminator"]["mapping"]
-    assert named.keys() == TOLD.keys()
+    assert named.keys() == TOLD_TYPES.keys()
     assert {one["$ref"] for one in event["oneOf"]} == set(named.values())
     for name, reference in named.items():
         shape = DOCUMENT["components"]["schemas"][reference.removeprefix("#/components/schemas/")]

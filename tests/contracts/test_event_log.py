@@ -234,6 +234,7 @@ def test_an_event_whose_content_changed_is_in_the_quarantine(open_log, open_quar
     log.append([msgspec.structs.replace(click(1), impression_id="another")])
     [kept] = open_quarantine().list()
     assert (kept.row.code, kept.row.form, b"another" in kept.row.raw) == ("changed_event", "event", True)
+    assert kept.row.at is not None
 
 
 def test_the_figures_of_a_report_row_pulled_again_later_are_the_same_event(open_log) -> None:

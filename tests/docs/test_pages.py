@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bidloop.events import absorber, batches, privacy, validation
-from bidloop.events import told as told_form
+from bidloop.events import absorber, batches, misreading, privacy, validation
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -36,7 +35,7 @@ def test_every_relative_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_every_code_that_a_row_can_be_rejected_with_is_explained() -> None:
     told = (ROOT / "docs" / "quarantine.md").read_text() + (ROOT / "docs" / "events.md").read_text()
-    codes = [*absorber.CODES, *batches.CODES, *privacy.CODES, *told_form.CODES, *validation.CODES]
+    codes = [*absorber.CODES, *batches.CODES, *privacy.CODES, *misreading.CODES, *validation.CODES]
     assert [code for code in codes if f"`{code}`" not in told] == []
 
 

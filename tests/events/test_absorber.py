@@ -37,7 +37,7 @@ def click(number: int, impression: str = "i") -> ClickReceived:
 
 
 def publish(stream: MemoryEventStream, *items: Item) -> None:
-    Publisher(stream, SEAL, ManualClock(NOW)).take(items)
+    Publisher(stream, SEAL).take(items)
 
 
 def absorber(stream: MemoryEventStream, log: MemoryEventLog, *, seal: Seal = SEAL, **options: object) -> Absorber:

@@ -6,15 +6,14 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import get_args
 
 import msgspec
 
 from bidloop.app.wiring import House
 from bidloop.core.errors import CorruptArtifact, InvalidInput
-from bidloop.core.event import BehaviourEvent, DeviceLinked, Event
+from bidloop.core.event import DeviceLinked, Event
 from bidloop.events.packing import pack, unpack
-from bidloop.events.privacy import person_of, without_person
+from bidloop.events.privacy import forgotten, person_of
 from bidloop.events.rejected import Rejected
 
 
@@ -77,8 +76,8 @@ def _spared(house: House, row: Rejected, names: Sequence[str]) -> Iterator[bytes
                     yield line
             elif person_of(item) not in names:
                 yield line
-            elif not isinstance(item, get_args(BehaviourEvent)):
-                yield pack(without_person(item), house.seal).line
+            elif (bare := forgotten(item)) is not None:
+                yield pack(bare, house.seal).line
 
 
 def _names(raw: bytes, identifier: str) -> bool:

@@ -7,7 +7,8 @@ In: bytes as senders tell them, or typed events (`bidloop.core.event`). Out: the
 
 | word | file |
 |---|---|
-| an event as senders tell it, and its JSON Schema | `told`, `json_schema` |
+| the types of events as senders tell them, and their JSON Schemas | `told`, `json_schema` |
+| Teller: reads what is told; why it cannot be read | `teller`, `misreading` |
 | Reception: from bytes to an event that may enter | `reception` |
 | the checks of one event | `validation` |
 | Privacy: pseudonyms, consent; Seal: bytes that may name somebody | `privacy`, `sealing` |

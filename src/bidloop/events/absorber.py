@@ -11,19 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import msgspec
-
 from bidloop.core.clock import Clock
-from bidloop.core.errors import RejectedRow, Unavailable
+from bidloop.core.errors import Unavailable
 from bidloop.core.event import Event
 from bidloop.events.intake import Receipt
 from bidloop.events.packing import unpack
 from bidloop.events.patience import Patience
 from bidloop.events.ports import Delivery, EventLog, EventStream, Offset
-from bidloop.events.rejected import Rejected, rejected_event
+from bidloop.events.rejected import Rejected
 from bidloop.events.sealing import Seal
 from bidloop.events.settings import EventSettings, StreamSettings
-from bidloop.events.validation import check
+from bidloop.events.validation import checked
 
 CODES = {"undigestible_entry": "an entry of the stream that failed again and again; all its lines are kept"}
 """The codes of this file."""
@@ -93,7 +91,7 @@ class Absorber:
     >>> from bidloop.events.publisher import Publisher
     >>> stream, log, seal, clock = MemoryEventStream(), MemoryEventLog(), Seal(bytes(32)), SystemClock()
     >>> click = ClickReceived(event_id="c", at=datetime(2026, 1, 1, tzinfo=UTC), impression_id="i")
-    >>> [verdict.status for verdict in Publisher(stream, seal, clock).take([click, click])]
+    >>> [verdict.status for verdict in Publisher(stream, seal).take([click, click])]
     ['accepted', 'duplicate']
     >>> Absorber(stream, log, seal, clock, consumer="one").run(threading.Event(), until_empty=True).receipt
     Receipt(accepted=1, duplicates=0, rejected={})
@@ -215,14 +213,11 @@ class Absorber:
                     # Nobody has come back to say what is wrong with it: whoever took it died.
                     raise RuntimeError(f"handed out {delivery.attempts} times, and never finished")
                 for item in unpack(delivery.lines, self._seal, source=self._settings.name):
+                    item = checked(item, now, self._events)
                     if isinstance(item, Rejected):
-                        rejected.append(item if item.at else msgspec.structs.replace(item, at=now))
-                        continue
-                    try:
-                        check(item, now, self._events)
+                        rejected.append(item)
+                    else:
                         events.append(item)
-                    except RejectedRow as error:
-                        rejected.append(msgspec.structs.replace(rejected_event(error, item), at=now))
             except Exception as error:  # whatever it is, it must not stop the entries behind it
                 batch.failed.append((delivery, error))
             else:

@@ -11,13 +11,12 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 
 from bidloop.core.clock import Clock
-from bidloop.core.errors import RejectedRow
 from bidloop.core.event import Event
 from bidloop.events.packing import Item
 from bidloop.events.ports import EventLog, Offset
-from bidloop.events.rejected import Rejected, changed_event, rejected_event
+from bidloop.events.rejected import Rejected, changed_event
 from bidloop.events.settings import EventSettings
-from bidloop.events.validation import check
+from bidloop.events.validation import checked
 
 _DEFAULT = EventSettings()
 
@@ -124,14 +123,13 @@ class Intake:
         good: list[Event] = []
         places: list[int] = []
         bad: list[Rejected] = []
-        for place, item in enumerate(items):
-            rejected = item if isinstance(item, Rejected) else self._rejected(item)
-            if rejected is None:
-                good.append(item)  # type: ignore[arg-type]
-                places.append(place)
+        for place, item in enumerate(checked(item, now, self._settings) for item in items):
+            if isinstance(item, Rejected):
+                bad.append(item)
+                verdicts[place] = Verdict("rejected", item.code, item.reason)
             else:
-                bad.append(rejected if rejected.at else msgspec.structs.replace(rejected, at=now))
-                verdicts[place] = Verdict("rejected", rejected.code, rejected.reason)
+                good.append(item)
+                places.append(place)
         if good or bad or offset is not None:
             appended = self._log.append(good, rejected=bad, offset=offset)
             for place, new in zip(places, appended.new, strict=True):
@@ -160,10 +158,3 @@ class Intake:
             if on_progress is not None:
                 on_progress(done)
         return receipt
-
-    def _rejected(self, event: Event) -> Rejected | None:
-        try:
-            check(event, self._clock.now(), self._settings)
-        except RejectedRow as error:
-            return rejected_event(error, event)
-        return None

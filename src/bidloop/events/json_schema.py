@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
 from bidloop.core.errors import NotFound
-from bidloop.core.event import Event
-from bidloop.events.told import told_type
+from bidloop.events.told import TOLD_TYPES
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-EVENT_TYPES: dict[str, type[msgspec.Struct]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Event)}
-"""The event types by the name that `type` gives them."""
 
 
 def json_schema(name: str) -> dict[str, Any]:
@@ -29,9 +25,9 @@ def json_schema(name: str) -> dict[str, Any]:
     >>> sorted(json_schema("click_received")["required"])
     ['at', 'eventId', 'impressionId', 'type']
     """
-    if name not in EVENT_TYPES:
-        raise NotFound(f"no event type {name!r}", expected=f"one of {', '.join(EVENT_TYPES)}")
-    told = told_type(EVENT_TYPES[name])
+    if name not in TOLD_TYPES:
+        raise NotFound(f"no event type {name!r}", expected=f"one of {', '.join(TOLD_TYPES)}")
+    told = TOLD_TYPES[name]
     (reference,), components = msgspec.json.schema_components((told,), ref_template="#/$defs/{name}")
     schema: dict[str, Any] = components.pop(told.__name__)
     assert reference == {"$ref": f"#/$defs/{told.__name__}"}

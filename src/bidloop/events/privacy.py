@@ -17,13 +17,14 @@ from typing import get_args
 import msgspec
 
 from bidloop.core.errors import ConfigurationError, RejectedRow
-from bidloop.core.event import DeviceLinked, Event, Personal
+from bidloop.core.event import BehaviourEvent, DeviceLinked, Event, Personal
 from bidloop.core.opportunity import Opportunity
 from bidloop.events.settings import PrivacySettings
 
 IDENTIFIERS = ("user_id", "device_id", "session_id", "ip")
 """Fields that name a person. Each kind has pseudonyms of its own, so that a user's and a device's cannot be confused."""
 
+_BEHAVIOUR: tuple[type, ...] = get_args(BehaviourEvent)
 _ADDRESSES = ("url", "referrer")
 # Browsers forgive spaces, backslashes and a missing slash; a password may hold an @.
 _USERINFO = re.compile(r"^(\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*:[/\\]+|[/\\]{2,})|)[^/\\]*@")
@@ -107,6 +108,20 @@ def person_of(event: Event) -> str:
         return event.user_id or event.device_id
     about: Opportunity | None = getattr(event, "opportunity", None)
     return "" if about is None else about.user_id
+
+
+def forgotten(event: Event) -> Event | None:
+    """What may stay of an event of a person who is to be forgotten: nothing of what they did, and ads without them.
+
+    >>> from datetime import UTC, datetime
+    >>> from bidloop.core.event import ClickReceived, PageViewed
+    >>> at = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> forgotten(PageViewed(event_id="e", at=at, user_id="p.anna")) is None
+    True
+    >>> forgotten(ClickReceived(event_id="e", at=at, impression_id="i", user_id="p.anna")).user_id
+    ''
+    """
+    return None if isinstance(event, _BEHAVIOUR) else without_person(event)
 
 
 def without_person(event: Event) -> Event:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
-from bidloop.core.clock import Clock
 from bidloop.events.intake import ACCEPTED, DUPLICATE, Verdict
 from bidloop.events.packing import Item, pack
 from bidloop.events.ports import EventStream
@@ -27,27 +24,19 @@ class Publisher:
         Where items wait.
     seal
         Seals the raw bytes of what was rejected.
-    clock
-        Tells when something was rejected.
     """
 
-    def __init__(self, stream: EventStream, seal: Seal, clock: Clock) -> None:
+    def __init__(self, stream: EventStream, seal: Seal) -> None:
         self._stream = stream
         self._seal = seal
-        self._clock = clock
 
     def take(self, items: Sequence[Item]) -> list[Verdict]:
         """Publish items, all or none; says of each what became of it."""
         if not items:
             return []
-        now = self._clock.now()
-        dated = [
-            msgspec.structs.replace(item, at=now) if isinstance(item, Rejected) and item.at is None else item
-            for item in items
-        ]
-        published = self._stream.publish([pack(item, self._seal) for item in dated])
+        published = self._stream.publish([pack(item, self._seal) for item in items])
         verdicts = []
-        for item, state in zip(dated, published, strict=True):
+        for item, state in zip(items, published, strict=True):
             if isinstance(item, Rejected):
                 verdicts.append(Verdict("rejected", item.code, item.reason))
             elif state == "changed":

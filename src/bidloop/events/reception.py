@@ -13,7 +13,7 @@ from bidloop.events.packing import Item
 from bidloop.events.privacy import Privacy
 from bidloop.events.rejected import Rejected
 from bidloop.events.settings import EventSettings
-from bidloop.events.told import Teller
+from bidloop.events.teller import Teller
 from bidloop.events.validation import check
 
 _DEFAULT = EventSettings()

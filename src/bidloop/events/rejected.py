@@ -57,12 +57,12 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
         return cls(source=source, position=position, code=error.code, reason=str(error), raw=raw, form=form)
 
 
-def rejected_event(error: RejectedRow, event: Event, source: str = "event") -> Rejected:
+def rejected_event(error: RejectedRow, event: Event, at: datetime | None = None) -> Rejected:
     """The record of an error that was raised for a typed event."""
-    return Rejected.of(error, source=source, raw=_readable(event), form="event")
+    return Rejected(source="event", code=error.code, reason=str(error), raw=_readable(event), form="event", at=at)
 
 
-def changed_event(event: Event, source: str = "event") -> Rejected:
+def changed_event(event: Event, at: datetime | None = None) -> Rejected:
     """The record of an event whose id was told before with another content: the first telling stands."""
     error = RejectedRow(
         "changed_event",
@@ -70,7 +70,7 @@ def changed_event(event: Event, source: str = "event") -> Rejected:
         path="event_id",
         expected="the content that was told first, or a new id",
     )
-    return rejected_event(error, event, source)
+    return rejected_event(error, event, at)
 
 
 def _readable(event: Event) -> bytes:

@@ -6,8 +6,6 @@ The types are made from the core's event types, field by field, so that what is 
 
 from __future__ import annotations
 
-import difflib
-import re
 import types
 from collections.abc import Callable
 from datetime import datetime
@@ -16,7 +14,6 @@ from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta, field
 
-from bidloop.core.errors import InvalidInput, RejectedRow
 from bidloop.core.event import CampaignReported, Event
 from bidloop.core.happening import Id, Text
 from bidloop.core.money import Money
@@ -62,133 +59,15 @@ def told_type(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
     return _TOLD[kind]
 
 
-class Teller:
-    """Reads events as they are told.
+def event_of(told: Any, account_currency: str) -> Event:
+    """The event that one of `TOLD_TYPES` tells.
 
-    Parameters
-    ----------
-    currency
-        The account's, for amounts that name none.
-
-    Examples
-    --------
-    >>> Teller("EUR").event(
-    ...     b'{"type": "conversion_reported", "eventId": "e1", "at": "2026-03-01T12:00:00Z",'
-    ...     b' "impressionId": "i1", "orderId": "o1", "value": 49.9}'
-    ... ).value
-    Money(micros=49900000, currency='EUR')
-    >>> Teller("EUR").event(b'{"type": "click_recieved"}')
-    Traceback (most recent call last):
-    bidloop.core.errors.RejectedRow: type 'click_recieved'; expected one of the event types. Did you mean 'click_received'?
+    Raises
+    ------
+    InvalidInput
+        For an amount that is none.
     """
-
-    def __init__(self, currency: str) -> None:
-        self._currency = currency
-        # Sixty-four bits of float hold 15 digits: an amount of up to 10⁹ is exact to the micro.
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[tuple(_TOLD.values())])  # noqa: UP007
-
-    def event(self, raw: bytes | msgspec.Raw) -> Event:
-        """The event that one JSON object tells.
-
-        Raises
-        ------
-        RejectedRow
-            With one of `CODES`, and the path of the field. The words never repeat a value that may name a person.
-        """
-        try:
-            told = self._decoder.decode(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise _explained(error, bytes(raw)) from error
-        try:
-            return _BACK[type(told)](told, self._currency)
-        except InvalidInput as error:
-            raise RejectedRow("wrong_field", error.found, path=error.path, expected=error.expected) from error
-
-
-CODES = {
-    "not_json": "the event is not a JSON object",
-    "unknown_type": "there is no event type of this name",
-    "unknown_version": "the event is of a version that this Bidloop does not know",
-    "unknown_field": "a field of a name that the event type does not have",
-    "missing_field": "a field that the event type needs is not there",
-    "wrong_field": "a field holds what it cannot hold",
-}
-"""What can be wrong with how an event is told."""
-
-_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$.\[\]-]*")
-_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
-
-
-def _explained(error: Exception, raw: bytes) -> RejectedRow:
-    """What is wrong, from msgspec's words, which name fields and types but no values."""
-    if not isinstance(error, msgspec.ValidationError):
-        what = "text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else _first_lower(str(error))
-        return RejectedRow("not_json", what, expected="one JSON object in UTF-8")
-    match = _PATH.match(str(error))
-    what, path = (match["what"], (match["path"] or "$").removeprefix("$").lstrip(".")) if match else (str(error), "")
-    if path == "type" or "required field `type`" in what:
-        return _unknown_type(raw)
-    if path == "version":
-        return RejectedRow(
-            "unknown_version",
-            "a version that is not known here",
-            path="version",
-            expected="version 1",
-            remedy="Replay it from the quarantine after an update of Bidloop.",
-        )
-    if unknown := re.search(r"unknown field `(.*)`", what):
-        return _unknown_field(unknown[1], path, raw)
-    if missing := re.search(r"missing required field `(.*)`", what):
-        name = f"{path}.{missing[1]}".lstrip(".")
-        return RejectedRow("missing_field", f"no {name}", path=name, expected=f"a value for {name}")
-    if what.startswith("Expected"):
-        wanted, _, got = what.removeprefix("Expected ").partition(", got ")
-        found = f"{path or 'the event'} that is {got}" if got else f"{path or 'the event'} that does not fit"
-        return RejectedRow("wrong_field" if path else "not_json", found, path=path, expected=wanted)
-    return RejectedRow("wrong_field", f"{path}: {_first_lower(what)}", path=path, expected="a value that makes sense")
-
-
-def _unknown_type(raw: bytes) -> RejectedRow:
-    told = _peek(raw, "type")
-    near = difflib.get_close_matches(told, _BY_TAG, n=1) if told else []
-    return RejectedRow(
-        "unknown_type",
-        f"type {_repeatable(told[:60])}" if told else "no type",
-        path="type",
-        expected="one of the event types",
-        remedy=f"Did you mean {near[0]!r}?" if near else f"They are {', '.join(_BY_TAG)}.",
-    )
-
-
-def _unknown_field(name: str, path: str, raw: bytes) -> RejectedRow:
-    kind = Cell if path else _BY_TAG.get(_peek(raw, "type"), Cell)
-    known = [spec.encode_name for spec in msgspec.structs.fields(kind)]
-    near = difflib.get_close_matches(name.replace("_", ""), known, n=1)
-    where = f"{path}.{name}".lstrip(".")
-    return RejectedRow(
-        "unknown_field",
-        f"field {_repeatable(where[:80])}",
-        path=where[:80],
-        expected="a field of this event type",
-        remedy=f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(known)}.",
-    )
-
-
-def _repeatable(name: str) -> str:
-    """A name that a sender chose, unless it does not look like one: it may be an address or a number that names somebody."""
-    return repr(name) if _NAME.fullmatch(name) else "of a strange name"
-
-
-def _peek(raw: bytes, name: str) -> str:
-    try:
-        value = msgspec.json.decode(raw)[name]
-    except (msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError, RecursionError):
-        return ""
-    return value if isinstance(value, str) else ""
-
-
-def _first_lower(text: str) -> str:
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+    return _BACK[type(told)](told, account_currency)
 
 
 def _make(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
@@ -283,4 +162,6 @@ def _mentions(kind: Any, wanted: type) -> bool:
 
 _TOLD: dict[type[msgspec.Struct], type[msgspec.Struct]] = {kind: _make(kind) for kind in get_args(Event)}
 _BACK = {told: _back(kind) for kind, told in _TOLD.items()}
-_BY_TAG: dict[str, type[msgspec.Struct]] = {str(told.__struct_config__.tag): told for told in _TOLD.values()}
+
+TOLD_TYPES: dict[str, type[msgspec.Struct]] = {str(told.__struct_config__.tag): told for told in _TOLD.values()}
+"""The told form of every event type, by the name that `type` gives it."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from bidloop.core.errors import RejectedRow
 from bidloop.core.event import (
     BidLost,
@@ -26,6 +28,7 @@ from bidloop.core.event import (
 )
 from bidloop.core.money import MICROS, Money
 from bidloop.core.opportunity import Opportunity
+from bidloop.events.rejected import Rejected, rejected_event
 from bidloop.events.settings import EventSettings
 
 CODES = {
@@ -81,6 +84,17 @@ def check(event: Event, now: datetime | None, settings: EventSettings = _DEFAULT
     _date(event.at, "at", now, settings)
     if check_more := _MORE.get(type(event)):
         check_more(event, now, settings)
+
+
+def checked(item: Event | Rejected, now: datetime, settings: EventSettings = _DEFAULT) -> Event | Rejected:
+    """The item, or in place of an event that makes no sense the record of why; what is rejected says when."""
+    if isinstance(item, Rejected):
+        return item if item.at else msgspec.structs.replace(item, at=now)
+    try:
+        check(item, now, settings)
+    except RejectedRow as error:
+        return rejected_event(error, item, at=now)
+    return item
 
 
 def _bid(event: BidPlaced | BidWon | BidLost, now: datetime | None, settings: EventSettings) -> None:

@@ -17,6 +17,15 @@ def epoch_us(at: datetime) -> int:
     return (at - _EPOCH) // _US
 
 
+def from_epoch_us(us: int) -> datetime:
+    """The instant of so many microseconds since 1970, UTC.
+
+    >>> from_epoch_us(1767225600000001).isoformat()
+    '2026-01-01T00:00:00.000001+00:00'
+    """
+    return _EPOCH + us * _US
+
+
 def days_us(days: float) -> int:
     """Days as microseconds.
 

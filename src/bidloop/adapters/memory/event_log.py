@@ -8,19 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import get_args
-
-import msgspec
 
 from bidloop.adapters.memory.quarantine import MemoryQuarantine
 from bidloop.core.clock import Clock, SystemClock
-from bidloop.core.event import BehaviourEvent, Event
+from bidloop.core.event import Event
 from bidloop.events.identity import content, content_digest, in_utc
 from bidloop.events.ports import Appended, Offset
-from bidloop.events.privacy import person_of, without_person
+from bidloop.events.privacy import forgotten, person_of
 from bidloop.events.rejected import Rejected, changed_event
-
-_BEHAVIOUR = get_args(BehaviourEvent)
 
 
 @dataclass(frozen=True)
@@ -81,9 +76,7 @@ class MemoryEventLog:
                     self._write(in_utc(event), now)
                 elif told != digest:
                     changed.append(i)
-            self.quarantine.keep(
-                [*rejected, *(msgspec.structs.replace(changed_event(events[i]), at=now) for i in changed)]
-            )
+            self.quarantine.keep([*rejected, *(changed_event(events[i], at=now) for i in changed)])
             if offset is not None:
                 self._offsets[offset.source] = offset.position
         accepted = sum(new)
@@ -129,8 +122,8 @@ class MemoryEventLog:
                     rows.append(row)
                     continue
                 erased += 1
-                if not isinstance(row.event, _BEHAVIOUR):
-                    rows.append(_Row(row.position, row.written, without_person(row.event)))
+                if (bare := forgotten(row.event)) is not None:
+                    rows.append(_Row(row.position, row.written, bare))
             self._rows = rows
         return erased
 
@@ -144,9 +137,7 @@ class MemoryEventLog:
 
     def _write(self, event: Event, now: datetime) -> None:
         erased = self._erased.get(person_of(event))
-        if erased is not None and event.at < erased:
-            if isinstance(event, _BEHAVIOUR):
-                return
-            event = without_person(event)
-        self._positions += 1
-        self._rows.append(_Row(self._positions, now, event))
+        bare = forgotten(event) if erased is not None and event.at < erased else event
+        if bare is not None:
+            self._positions += 1
+            self._rows.append(_Row(self._positions, now, bare))

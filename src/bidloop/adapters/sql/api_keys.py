@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Engine, Row, insert, select, update
 
@@ -11,9 +11,7 @@ from bidloop.adapters.sql.database import answering, writing
 from bidloop.adapters.sql.tables import api_keys
 from bidloop.core.api_key import ApiKey
 from bidloop.core.errors import NotFound
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from bidloop.outcomes.epoch import epoch_us, from_epoch_us
 
 
 class SqlApiKeys:
@@ -36,8 +34,8 @@ class SqlApiKeys:
             "name": key.name,
             "scopes": " ".join(key.scopes),
             "digest": key.digest,
-            "created_us": (key.created_at - _EPOCH) // _MICROSECOND,
-            "revoked_us": None if key.revoked_at is None else (key.revoked_at - _EPOCH) // _MICROSECOND,
+            "created_us": epoch_us(key.created_at),
+            "revoked_us": None if key.revoked_at is None else epoch_us(key.revoked_at),
         }
         with answering(self._engine), self._writing.begin() as connection:
             connection.execute(insert(api_keys), [row])
@@ -53,7 +51,7 @@ class SqlApiKeys:
         this = api_keys.c.key_id == key_id
         with answering(self._engine), self._writing.begin() as connection:
             changed = update(api_keys).where(this, api_keys.c.revoked_us.is_(None))
-            connection.execute(changed.values(revoked_us=(at - _EPOCH) // _MICROSECOND))
+            connection.execute(changed.values(revoked_us=epoch_us(at)))
             row = connection.execute(select(api_keys).where(this)).one_or_none()
         if row is None:
             raise NotFound(f"no API key {key_id!r}", expected="the id of one", remedy="`bidloop keys list` has them.")
@@ -66,6 +64,6 @@ def _key(row: Row[tuple[object, ...]]) -> ApiKey:
         name=row.name,
         scopes=tuple(row.scopes.split()),
         digest=row.digest,
-        created_at=_EPOCH + row.created_us * _MICROSECOND,
-        revoked_at=None if row.revoked_us is None else _EPOCH + row.revoked_us * _MICROSECOND,
+        created_at=from_epoch_us(row.created_us),
+        revoked_at=None if row.revoked_us is None else from_epoch_us(row.revoked_us),
     )

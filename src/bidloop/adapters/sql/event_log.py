@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Protocol, get_args
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy import Connection, Engine, Select, delete, func, select, update
@@ -15,16 +15,15 @@ from bidloop.adapters.sql.postgresql import PostgresBulk
 from bidloop.adapters.sql.quarantine import keep
 from bidloop.adapters.sql.sqlite import SqliteBulk
 from bidloop.adapters.sql.tables import erasures, events, log_head, offsets
-from bidloop.core.event import BehaviourEvent, Event
+from bidloop.core.event import Event
 from bidloop.events.identity import content, content_digest, event_key
 from bidloop.events.ports import Appended, Offset
-from bidloop.events.privacy import person_of, without_person
+from bidloop.events.privacy import forgotten, person_of
 from bidloop.events.rejected import Rejected, changed_event
 from bidloop.events.sealing import Seal
 from bidloop.outcomes.epoch import epoch_us
 
 _DAY_S = 86_400
-_BEHAVIOUR: tuple[type, ...] = get_args(BehaviourEvent)
 _decode: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
@@ -106,7 +105,7 @@ class SqlEventLog:
             connection.execute(update(log_head).values(position=head + len(rows)))
         duplicates = len(told) - len(fresh) - len(changed)
         appended = Appended(len(fresh), duplicates, new, tuple(changed))
-        return appended, [changed_event(told[i].event) for i in changed]
+        return appended, [changed_event(told[i].event, at=datetime.now(UTC)) for i in changed]
 
     def read(self, after: int = 0, limit: int = 10_000) -> list[tuple[int, Event]]:
         """The next events behind a position, with their positions."""
@@ -148,13 +147,12 @@ class SqlEventLog:
             mine = select(events.c.position, events.c.payload).where(events.c.person == user_id)
             found = connection.execute(mine).all()
             for position, payload in found:
-                event = _decode.decode(payload)
+                bare = forgotten(_decode.decode(payload))
                 this = events.c.position == position
-                if isinstance(event, _BEHAVIOUR):
+                if bare is None:
                     connection.execute(delete(events).where(this))
                 else:
-                    bare = content(without_person(event)).decode()
-                    connection.execute(update(events).where(this).values(payload=bare, person=None))
+                    connection.execute(update(events).where(this).values(payload=content(bare).decode(), person=None))
         return len(found)
 
     def prune(self, before: datetime) -> int:
@@ -201,8 +199,7 @@ def _remembered(fresh: list[_Told], erased: dict[str, int]) -> list[_Told]:
     for one in fresh:
         if epoch_us(one.event.at) >= erased.get(one.person, -(2**62)):
             kept.append(one)
-        elif not isinstance(one.event, _BEHAVIOUR):
-            bare = without_person(one.event)
+        elif (bare := forgotten(one.event)) is not None:
             kept.append(one._replace(event=bare, written=content(bare), person=""))
     return kept
 

@@ -23,9 +23,10 @@ def schema(
     """Print the JSON Schema of an event type, or of all."""
     import msgspec
 
-    from bidloop.events.json_schema import EVENT_TYPES, json_schema
+    from bidloop.events.json_schema import json_schema
+    from bidloop.events.told import TOLD_TYPES
 
-    schemas = {kind: json_schema(kind) for kind in ([name] if name else EVENT_TYPES)}
+    schemas = {kind: json_schema(kind) for kind in ([name] if name else TOLD_TYPES)}
     if output is None:
         shown = schemas[name] if name else schemas
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode() + "\n")

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from bidloop.app.http.event_schema import TOLD
 from bidloop.core.happening import MAX_TEXT
+from bidloop.events.told import TOLD_TYPES
 
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 """One transparent point, in 43 bytes."""
@@ -21,7 +21,7 @@ HEADERS = {"Cache-Control": "no-store, no-cache, must-revalidate, private", "Pra
 
 # What a word of an address may stand for: a number, a yes or a no, an instant.
 _FIELDS = {
-    name: {field.encode_name: field.type for field in msgspec.structs.fields(kind)} for name, kind in TOLD.items()
+    name: {field.encode_name: field.type for field in msgspec.structs.fields(kind)} for name, kind in TOLD_TYPES.items()
 }
 
 
