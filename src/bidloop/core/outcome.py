@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,11 @@ class Observations:
     spent_at
         On which instant the cost is to be booked, datetime64[us] in UTC, shape (n,): of a restated report row that of the row,
         so that yesterday's correction does not touch today's budget. `None` where it is always `at`.
+    further
+        What else became known, by name (`bidloop.features.amounts.AD_AMOUNTS`), float64, shape (n,) each: 0 where a sum gains
+        nothing, NaN where a single value was not told. Names that nothing was told of may be absent.
+    position
+        Position in the log of the event by which the fact became known, int64, shape (n,); `None` where they come from no log.
     """
 
     at: NDArray[np.datetime64]
@@ -79,6 +85,8 @@ class Observations:
     value: NDArray[np.float64]
     cost: NDArray[np.float64]
     spent_at: NDArray[np.datetime64] | None = None
+    further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    position: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.at)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.core.opportunity import Opportunity
-from bidloop.features.facts import key_columns
+from bidloop.features.local_time import LocalTimes
+from bidloop.features.source import column
 from bidloop.features.view import CELL, FeatureView
 
 
@@ -24,8 +25,6 @@ def cell_keys(view: FeatureView, opportunities: Sequence[Opportunity]) -> NDArra
     ['a · · · mobile ·']
     """
     [key] = [rate.key for rate in view.rates if rate.name == CELL]
-    columns = key_columns(view, opportunities)
-    return np.array(
-        [" · ".join(parts).strip(" ") for parts in zip(*(columns[source] for source in key), strict=True)],
-        dtype=object,
-    )
+    times = LocalTimes(opportunities if any(source.startswith("time.") for source in key) else (), view.timezone)
+    columns = [column(source, opportunities, times) for source in key]
+    return np.array([" · ".join(parts).strip(" ") for parts in zip(*columns, strict=True)], dtype=object)

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from bidloop.core.errors import InvalidInput
+from bidloop.core.happening import Happening
 from bidloop.core.opportunity import Opportunity
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -70,7 +71,7 @@ def microseconds(opportunities: Sequence[Opportunity], lag_seconds: float = 0.0)
 
 
 class LocalTimes:
-    """The instants of n opportunities on the account's clock.
+    """The instants of n opportunities, or events, on the account's clock.
 
     Examples
     --------
@@ -80,17 +81,17 @@ class LocalTimes:
     (['7'], ['monday'], ['morning'])
     """
 
-    def __init__(self, opportunities: Sequence[Opportunity], timezone: str) -> None:
+    def __init__(self, opportunities: Sequence[Opportunity | Happening], timezone: str) -> None:
         zone = ZoneInfo(timezone)
-        self._local = [opportunity.at.astimezone(zone) for opportunity in opportunities]
+        self.local = [opportunity.at.astimezone(zone) for opportunity in opportunities]
 
     def column(self, part: str) -> list[str]:
         """``hour`` ('0' … '23'), ``weekday`` ('monday' …) or ``part_of_day``, as n texts."""
         if part == "hour":
-            return [str(local.hour) for local in self._local]
+            return [str(local.hour) for local in self.local]
         if part == "weekday":
-            return [WEEKDAYS[local.weekday()] for local in self._local]
-        return [part_of_day(local.hour) for local in self._local]
+            return [WEEKDAYS[local.weekday()] for local in self.local]
+        return [part_of_day(local.hour) for local in self.local]
 
     def cyclic(self, part: str) -> tuple[list[float], list[float]]:
         """Sine and cosine of the time of day (to the minute) or of the weekday, each n numbers in [-1, 1].
@@ -98,7 +99,7 @@ class LocalTimes:
         Table look-up instead of a vectorised sine: a value must not depend on how many rows are read together.
         """
         if part == "hour":
-            turns = [_turn(local.hour * 60 + local.minute, 1440) for local in self._local]
+            turns = [_turn(local.hour * 60 + local.minute, 1440) for local in self.local]
         else:
-            turns = [_turn(local.weekday(), 7) for local in self._local]
+            turns = [_turn(local.weekday(), 7) for local in self.local]
         return [sine for sine, _ in turns], [cosine for _, cosine in turns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from bidloop.core.event import Event
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
@@ -23,10 +24,14 @@ class OnlineStore(Protocol):
         """The definition of the features."""
         ...
 
-    def observe(self, observations: Observations) -> None:
-        """Add what became known."""
+    def observe(self, observations: Observations | None = None, events: Sequence[tuple[int, Event]] = ()) -> None:
+        """Add what became known of ads, and what users did and what happened in the market, with positions in the log."""
         ...
 
     def read(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
         """The values at each opportunity's own `at`, from observations whose time lies strictly before it."""
+        ...
+
+    def forget(self, user_id: str) -> int:
+        """Forget a person, by pseudonym; says of how many entities."""
         ...

@@ -14,6 +14,9 @@ FIELDS: Final = ("campaign_id", "ad_group_id", "keyword", "device", "location", 
 """Text fields of an opportunity that a feature may read. Ids of one opportunity or one user are not among them: they
 name single persons or events, and a rate over them would learn the noise of one."""
 
+PERSON: Final = "user_id"
+"""The pseudonym of a user: part of a key, never a category."""
+
 TIMES: Final = ("time.hour", "time.weekday", "time.part_of_day")
 
 
@@ -40,9 +43,18 @@ def check_source(source: str) -> None:
     )
 
 
+def check_key(source: str) -> None:
+    """Make sure that a source may be part of an entity's key: what `check_source` takes, or ``user_id``.
+
+    A person's history is worth knowing, though as a category a person would be noise.
+    """
+    if source != PERSON:
+        check_source(source)
+
+
 def column(source: str, opportunities: Sequence[Opportunity], times: LocalTimes) -> list[str]:
     """The value at a source for n opportunities, as n texts; empty where there is none."""
-    if source in FIELDS:
+    if source in FIELDS or source == PERSON:
         # `str` of a StrEnum is its value; for plain text it is free.
         return list(map(str, map(attrgetter(source), opportunities)))
     kind, _, name = source.partition(".")

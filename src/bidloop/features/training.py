@@ -1,12 +1,11 @@
 """Feature values at any past instant, for many rows at once: what models are trained on.
 
-Written apart from the online store on purpose. The store walks event by event, this sorts and scans whole columns; a
-law in the tests holds both to the same values, so that a model meets in service what it met in training.
+How the past adds up is written apart from the online stores on purpose. A store walks event by event, this sorts and scans
+whole columns; a law in the tests holds both to the same values, so that a model meets in service what it met in training.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -14,19 +13,28 @@ from itertools import chain, count
 import numpy as np
 from numpy.typing import NDArray
 
+from bidloop.core.event import Event
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
-from bidloop.features.facts import facts, key_columns
-from bidloop.features.increments import check_increments
+from bidloop.features.contributions import contributions
+from bidloop.features.described import describe
+from bidloop.features.keys import Keys, absences, entity_keys
 from bidloop.features.local_time import microseconds
+from bidloop.features.plan import EntityPlan, plan_of
 from bidloop.features.scan import decayed_running_sums
-from bidloop.features.view import CELL, FORGOTTEN, FeatureView, RateFeature
+from bidloop.features.values import feature_table
+from bidloop.features.view import FeatureView
 
-_DAY = 86_400_000_000
+Floats = NDArray[np.float64]
 
 
-def point_in_time(view: FeatureView, observations: Observations, opportunities: Sequence[Opportunity]) -> FeatureTable:
+def point_in_time(
+    view: FeatureView,
+    observations: Observations,
+    opportunities: Sequence[Opportunity],
+    events: Sequence[tuple[int, Event]] = (),
+) -> FeatureTable:
     """What was known of each opportunity at its own instant.
 
     Only observations whose time lies strictly before an opportunity's `at` enter its row: not the click of the
@@ -37,9 +45,11 @@ def point_in_time(view: FeatureView, observations: Observations, opportunities: 
     view
         The definition of the features.
     observations
-        Everything observed, m increments.
+        Everything observed of ads, m increments.
     opportunities
         The n rows to compute.
+    events
+        Events of users and of the market, with their positions in the log; others among them add nothing.
 
     Returns
     -------
@@ -68,141 +78,106 @@ def point_in_time(view: FeatureView, observations: Observations, opportunities: 
     >>> point_in_time(campaign_view(), seen, [shown(1), shown(15), shown(16)]).numeric["account_impressions"].round()
     array([  nan,  500., 1428.])
     """
-    at = check_increments(observations)
-    asked = np.array(microseconds(opportunities, view.lag_seconds), dtype=np.int64)
-    described = facts(view, opportunities)
-    sources = key_columns(view, observations.opportunities)
-    codes = {name: _codes(sources[name], described.sources[name]) for name in sources}
-    amounts = np.column_stack((observations.impressions, observations.clicks, observations.conversions))
-    timeline = _Timeline.of(at, asked, amounts)
-    numeric, told = dict(described.numeric), _Told.of(opportunities)
-    rates: dict[str, _Rates] = {}
-    for rate in view.rates:
-        counts = timeline.counts(_group([codes[source] for source in rate.key], len(at) + len(asked)), rate)
-        if rate.name == CELL:
-            counts = told.instead(counts)
-        rates[rate.name] = _Rates.of(view, rate, counts, rates.get(rate.parent))
-    for rate in view.rates:
-        for value in rate.values:
-            numeric[rate.feature(value)] = rates[rate.name].column(value)
-    return FeatureTable(view.version, numeric, described.categorical)
+    plan = plan_of(view)
+    known = contributions(plan, observations, events)
+    instants = microseconds(opportunities, view.lag_seconds)
+    asked = np.array(instants, dtype=np.int64)
+    described = describe(view, opportunities)
+    keys = entity_keys(plan, opportunities, described.sources)
+    states = []
+    for i, entity in enumerate(plan.entities):
+        rows, inputs = known.to(plan, i)
+        timeline = _Timeline.of(entity, known.due[rows], [known.keys[i][row] for row in rows.tolist()], inputs)
+        states.append(timeline.states(asked, keys[i]))
+    return feature_table(plan, described, np.concatenate(states, axis=1), instants, opportunities, absences(keys))
 
 
 @dataclass(frozen=True)
 class _Timeline:
-    """m observations, and behind them n questions; `order` sorts both together by time."""
+    """The m facts of one kind of entity, by key and within a key by time; `number` numbers the keys."""
 
-    times: NDArray[np.int64]
-    amounts: NDArray[np.float64]
-    order: NDArray[np.intp]
+    entity: EntityPlan
+    number: dict[str | None, int]
+    group: NDArray[np.int64]
+    due: NDArray[np.int64]
+    inputs: Floats
 
     @classmethod
-    def of(cls, at: NDArray[np.int64], asked: NDArray[np.int64], amounts: NDArray[np.float64]) -> _Timeline:
-        times = np.concatenate((at, asked))
-        # A question comes before an observation of the same instant, so that "strictly before" holds.
-        order = np.lexsort((np.repeat([1, 0], (len(at), len(asked))), times))
-        return cls(times - (times[order[0]] if len(order) else 0), amounts, order)
+    def of(cls, entity: EntityPlan, due: NDArray[np.int64], keys: Keys, inputs: Floats) -> _Timeline:
+        numbers = dict(zip(dict.fromkeys(keys), count(), strict=False))
+        group = np.array([numbers[key] for key in keys], dtype=np.int64)
+        order = np.lexsort((due, group))
+        return cls(entity, numbers, group[order], due[order], inputs[order])
 
-    def counts(self, group: NDArray[np.int64], rate: RateFeature) -> NDArray[np.float64]:
-        """Decayed counts before each question, none below 0, shape (n, 3); `group` numbers the key of every row."""
-        m = len(self.amounts)
-        rows = self.order[np.argsort(group[self.order], kind="stable")]
-        half_life = rate.half_life_days * _DAY
-        observed = rows[rows < m]
-        sums = decayed_running_sums(group[observed], self.times[observed] / half_life, self.amounts[observed])
-        # How many observations stand before each question in this order: the last of them holds the sum, if it is of
-        # its key.
-        asked = rows >= m
-        last = np.cumsum(~asked)[asked] - 1
-        questions = rows[asked]
+    def states(self, asked: NDArray[np.int64], keys: Keys) -> Floats:
+        """What was known of n keys at n instants, shape (n, width)."""
+        entity = self.entity
+        states = entity.nothing(len(asked))
+        group = np.array([self.number.get(key, -1) if key is not None else -1 for key in keys], dtype=np.int64)
+        last = self._last(group, asked)
         found = np.flatnonzero(last >= 0)
-        found = found[group[observed[last[found]]] == group[questions[found]]]
-        last, questions = last[found], questions[found]
-        passed = self.times[questions] - self.times[observed[last]]
-        counts = np.zeros((len(self.times) - m, 3))
-        counts[questions - m] = sums[last] * np.exp2(-passed / half_life)[:, None]
-        # Taken back before it was added, or more than was added: less than nothing was not seen.
-        return np.maximum(counts, 0.0)
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What the callers themselves know of the cells: counts, shape (n, 3), NaN where they know nothing."""
-
-    counts: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, opportunities: Sequence[Opportunity]) -> _Told:
-        counts = np.full((len(opportunities), 3), np.nan)
-        for i, opportunity in enumerate(opportunities):
-            past = opportunity.history
-            if past is None or past.impressions <= 0:
-                continue
-            ctr = np.clip(past.ctr, 0.0, 1.0) if np.isfinite(past.ctr) else past.clicks / past.impressions
-            rate = np.clip(past.conversion_rate, 0.0, 1.0) if np.isfinite(past.conversion_rate) else 0.0
-            counts[i] = past.impressions * np.array([1.0, ctr, ctr * rate])
-        return cls(counts)
-
-    def instead(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The given counts, or those told where nothing was observed."""
-        use = (counts[:, 0] < FORGOTTEN) & ~np.isnan(self.counts[:, 0])
-        return np.where(use[:, None], self.counts, counts)
-
-
-@dataclass(frozen=True)
-class _Rates:
-    impressions: NDArray[np.float64]
-    ctr: NDArray[np.float64]
-    conversion_rate: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, view: FeatureView, rate: RateFeature, counts: NDArray[np.float64], parent: _Rates | None) -> _Rates:
-        impressions, clicks, conversions = counts.T
-        if parent is None:
-            unknown = np.full(len(counts), np.nan)
-            base_ctr, base_rate = np.full(len(counts), view.base_ctr), np.full(len(counts), view.base_conversion_rate)
-            return cls(
-                np.where(impressions >= FORGOTTEN, impressions, np.nan),
-                _drawn(clicks, impressions, rate.strength, base_ctr, otherwise=unknown),
-                _drawn(conversions, clicks, rate.strength, base_rate, otherwise=unknown),
+        if not len(found):
+            return states
+        last = last[found]
+        passed = (asked[found] - self.due[last]).astype(np.float64)
+        for per_us in np.unique(entity.per_us).tolist():
+            columns = np.flatnonzero(entity.per_us == per_us)
+            sums = decayed_running_sums(
+                self.group, (self.due - self.due.min()) * per_us, self.inputs[:, entity.sum_input[columns]]
             )
-        unseen = np.where(np.isnan(parent.impressions), np.nan, 0.0)
-        return cls(
-            np.where(impressions >= FORGOTTEN, impressions, unseen),
-            _drawn(clicks, impressions, rate.strength, parent.ctr, otherwise=parent.ctr),
-            _drawn(conversions, clicks, rate.strength, parent.conversion_rate, otherwise=parent.conversion_rate),
-        )
+            states[found[:, None], columns] = sums[last] * np.exp2(-passed * per_us)[:, None]
+        for column, i in zip(range(entity.firsts.start, entity.firsts.stop), entity.first_input.tolist(), strict=True):
+            states[found, column] = self._running(np.minimum, np.where(self.inputs[:, i] != 0.0, self.due, np.inf))[
+                last
+            ]
+        for column, i in zip(range(entity.lasts.start, entity.lasts.stop), entity.last_input.tolist(), strict=True):
+            states[found, column] = self._running(np.maximum, np.where(self.inputs[:, i] != 0.0, self.due, -np.inf))[
+                last
+            ]
+        for pair, i in enumerate(entity.latest_input.tolist()):
+            at, told = self._latest(self.inputs[:, i])
+            states[found, entity.lasts.stop + 2 * pair] = at[last]
+            states[found, entity.lasts.stop + 2 * pair + 1] = told[last]
+        return states
 
-    def column(self, value: str) -> NDArray[np.float64]:
-        if value == "log_impressions":
-            return np.log1p(self.impressions)
-        column: NDArray[np.float64] = getattr(self, value)
-        return column
+    def _last(self, group: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.intp]:
+        """The last fact of each key that counts at each instant; -1 where there is none."""
+        m = len(self.due)
+        both = np.concatenate((self.group, group))
+        time = np.concatenate((self.due, asked))
+        is_asked = np.repeat([0, 1], (m, len(asked)))
+        order = np.lexsort(
+            (is_asked, time, both)
+        )  # a fact counts from its instant on, so it stands before who asks then
+        seen = np.cumsum(order < m) - 1
+        last = np.full(len(asked), -1, dtype=np.intp)
+        questions = np.flatnonzero(order >= m)
+        last[order[questions] - m] = seen[questions]
+        mine = (last >= 0) & (self.group[np.maximum(last, 0)] == group) if m else np.zeros(len(asked), dtype=bool)
+        return np.where(mine, last, -1)
 
+    def _running(self, extreme: np.ufunc, values: Floats) -> Floats:
+        """The smallest or largest value so far within each key."""
+        running = values.copy()
+        for start, end in self._runs:
+            extreme.accumulate(values[start:end], out=running[start:end])
+        return running
 
-def _drawn(
-    events: NDArray[np.float64],
-    trials: NDArray[np.float64],
-    strength: float,
-    towards: NDArray[np.float64],
-    *,
-    otherwise: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    seen, prior = trials >= FORGOTTEN, towards > 0.0  # where there is no prior (NaN or 0), the plain rate
-    pull = np.where(prior, strength, 0.0)
-    rate = (events + pull) / (np.where(seen, trials, 1.0) + pull / np.where(prior, towards, 1.0))
-    return np.where(seen, np.minimum(rate, 1.0), otherwise)
+    def _latest(self, told: Floats) -> tuple[Floats, Floats]:
+        """Within each key the latest value so far and its instant; of several at one instant the largest."""
+        at = self._running(np.maximum, np.where(np.isnan(told), -np.inf, self.due))
+        value = np.full(len(told), np.nan)
+        for start, end in self._runs:
+            best, since = np.nan, -np.inf
+            for i in range(start, end):
+                if not np.isnan(told[i]):
+                    best = told[i] if self.due[i] > since else max(best, told[i])
+                    since = float(self.due[i])
+                value[i] = best
+        return at, value
 
-
-def _codes(*columns: Sequence[str]) -> NDArray[np.int64]:
-    """One whole number per distinct text, over all columns end to end."""
-    number: defaultdict[str, int] = defaultdict(count().__next__)
-    return np.array(list(map(number.__getitem__, chain(*columns))), dtype=np.int64)
-
-
-def _group(codes: Sequence[NDArray[np.int64]], n: int) -> NDArray[np.int64]:
-    """One whole number per distinct combination."""
-    group = np.zeros(n, dtype=np.int64)
-    for code in codes:
-        _, group = np.unique(group * (code.max(initial=0) + 1) + code, return_inverse=True)
-    return group
+    @property
+    def _runs(self) -> list[tuple[int, int]]:
+        """Where each key's facts start and end."""
+        starts = np.flatnonzero(np.diff(self.group, prepend=-1))
+        return list(zip(starts.tolist(), chain(starts[1:].tolist(), [len(self.group)]), strict=True))

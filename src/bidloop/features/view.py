@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from bidloop.core.errors import ConfigurationError
-from bidloop.features.source import check_source
+from bidloop.features.amounts import AD_AMOUNTS, TOLD, Amount, closest
+from bidloop.features.signals import Entity, Kept, Ratio, Signal, Total, Utilisation, amounts_of, check_calendar
+from bidloop.features.source import check_key, check_source
 
 REVISION = 1
 """Part of every version: raise it when the same definition begins to mean other values."""
@@ -110,6 +112,17 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     base_ctr, base_conversion_rate
         Rates in (0, 1] that the account's own rates are drawn towards, with the strength of the ``account`` rate.
         They fade out after a few clicks, and are never used before the first impression: then the rates are missing.
+    entities
+        What signals may speak of, beside the keys of the rates: the name of a rate is that of its key. Each stands behind its
+        parent.
+    amounts
+        What events of users and of the market add up to, beside those of ads (`bidloop.features.amounts`).
+    signals
+        Further features (`bidloop.features.signals`).
+    resolution_seconds
+        Time is told in steps of this length: an event counts from the end of the step that it fell in. At least a
+        microsecond, which is the smallest difference that events know. A store that many processes share keeps what
+        is new step by step, so that one second there costs less than exactness.
 
     Raises
     ------
@@ -146,6 +159,10 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     lag_seconds: float = 0.0
     base_ctr: float = 0.01
     base_conversion_rate: float = 0.05
+    entities: tuple[Entity, ...] = ()
+    amounts: tuple[Amount, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    resolution_seconds: float = 1e-6
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -155,9 +172,16 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         _check_rates(self.rates)
         if not 0.0 <= self.lag_seconds < math.inf:
             raise ConfigurationError(f"lag_seconds of {self.lag_seconds}", expected="a finite number of at least 0")
+        if not 1e-6 <= self.resolution_seconds <= 86_400:
+            raise ConfigurationError(
+                f"resolution_seconds of {self.resolution_seconds}", expected="between a microsecond and a day"
+            )
         for name, rate in (("base_ctr", self.base_ctr), ("base_conversion_rate", self.base_conversion_rate)):
             if not 0.0 < rate <= 1.0:
                 raise ConfigurationError(f"{name} of {rate}", expected="a rate above 0 and at most 1")
+        _check_entities(self)
+        _check_amounts(self)
+        _check_signals(self)
 
     @property
     def version(self) -> str:
@@ -175,13 +199,35 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         cyclic = [f"{part}_{wave}" for part in self.cyclic for wave in ("sin", "cos")]
         measures = [measure.name for measure in self.measures]
         rates = [rate.feature(value) for rate in self.rates for value in rate.values]
-        return (*cyclic, *measures, *rates)
+        return (*cyclic, *measures, *rates, *(signal.name for signal in self.signals))
+
+    @property
+    def hierarchy(self) -> dict[str, str]:
+        """The parent of each entity by name, those of the rates included; empty for those at the top."""
+        return {one.name: one.parent for one in self.rates} | {one.name: one.parent for one in self.entities}
+
+    @property
+    def tick(self) -> int:
+        """The steps of time in microseconds."""
+        return round(self.resolution_seconds * 1e6)
+
+    def key_of(self, entity: str) -> tuple[str, ...]:
+        """The sources that name one entity of this name."""
+        keys = {one.name: one.key for one in self.rates} | {one.name: one.key for one in self.entities}
+        return keys[entity]
 
 
 @functools.lru_cache(maxsize=64)
 def _version(view: FeatureView) -> str:
-    definition = msgspec.json.encode((REVISION, view), order="deterministic")
-    return hashlib.sha256(definition).hexdigest()[:12]
+    definition = msgspec.to_builtins(view, order="deterministic")
+    # What came later and stands at its default is left out, so that older definitions keep their version.
+    for name, default in zip(_LATER, msgspec.structs.fields(FeatureView)[-len(_LATER) :], strict=True):
+        if getattr(view, name) == default.default:
+            del definition[name]
+    return hashlib.sha256(msgspec.json.encode((REVISION, definition))).hexdigest()[:12]
+
+
+_LATER = ("entities", "amounts", "signals", "resolution_seconds")
 
 
 def _check_names(view: FeatureView) -> None:
@@ -233,6 +279,65 @@ def _check_rates(rates: tuple[RateFeature, ...]) -> None:
                     expected="finite numbers above 0",
                 )
         known.add(rate.name)
+
+
+def _check_entities(view: FeatureView) -> None:
+    known = {rate.name: rate.key for rate in view.rates}
+    for entity in view.entities:
+        if entity.name in known:
+            raise ConfigurationError(
+                f"two entities named {entity.name!r}", expected="one per name; the key of each rate is one by its name"
+            )
+        if entity.parent and entity.parent not in known:
+            raise ConfigurationError(
+                f"entity {entity.name!r} with parent {entity.parent!r}",
+                expected=f"one of those before it: {', '.join(known)}",
+                remedy=closest(entity.parent, known),
+            )
+        for source in entity.key:
+            check_key(source)
+        if len(set(entity.key)) < len(entity.key):
+            raise ConfigurationError(f"entity {entity.name!r} with a source named twice", expected="each source once")
+        known[entity.name] = entity.key
+
+
+def _check_amounts(view: FeatureView) -> None:
+    known = set(AD_AMOUNTS)
+    for amount in view.amounts:
+        if amount.name in known:
+            raise ConfigurationError(f"two amounts named {amount.name!r}", expected="one per name")
+        known.add(amount.name)
+
+
+def _check_signals(view: FeatureView) -> None:
+    amounts = (*AD_AMOUNTS, *(amount.name for amount in view.amounts))
+    for signal in view.signals:
+        low, high = signal.range
+        if low is not None and high is not None and not low <= high:
+            raise ConfigurationError(f"signal {signal.name!r} with range {low} to {high}", expected="the smaller first")
+        if not isinstance(signal, Kept):
+            check_calendar(signal)
+            continue
+        if signal.entity not in view.hierarchy:
+            raise ConfigurationError(
+                f"signal {signal.name!r} of entity {signal.entity!r}",
+                expected=f"one of {', '.join(view.hierarchy)}",
+                remedy=closest(signal.entity, view.hierarchy),
+            )
+        for amount in amounts_of(signal):
+            if amount not in amounts:
+                raise ConfigurationError(
+                    f"signal {signal.name!r} of amount {amount!r}",
+                    expected=f"one of {', '.join(amounts)}",
+                    remedy=closest(amount, amounts),
+                )
+            summed = isinstance(signal, Total | Ratio) or (isinstance(signal, Utilisation) and amount == signal.amount)
+            if amount in TOLD and summed:
+                raise ConfigurationError(
+                    f"signal {signal.name!r}, a {type(signal).__name__.lower()} of {amount}",
+                    expected="an amount that adds up",
+                    remedy="Of single values there is the latest, and their quantiles.",
+                )
 
 
 def _check_values(rates: tuple[RateFeature, ...]) -> None:

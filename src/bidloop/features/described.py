@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,29 @@ from bidloop.features.view import FeatureView
 
 
 @dataclass(frozen=True)
-class Facts:
-    """The features of n opportunities that need no memory, and the columns that the keys of the rates are made of."""
+class Described:
+    """What n opportunities say by themselves.
+
+    Parameters
+    ----------
+    numeric, categorical
+        The features that need no memory, by name, shape (n,) each.
+    sources
+        The columns that were read for them, by source.
+    local
+        Their instants in the account's timezone.
+    """
 
     numeric: dict[str, NDArray[np.float64]]
     categorical: dict[str, NDArray[np.object_]]
     sources: dict[str, list[str]]
+    local: list[datetime]
 
 
-def facts(view: FeatureView, opportunities: Sequence[Opportunity]) -> Facts:
-    """Read everything that n opportunities carry themselves."""
+def describe(view: FeatureView, opportunities: Sequence[Opportunity]) -> Described:
+    """Read what n opportunities carry themselves."""
     times = LocalTimes(opportunities, view.timezone)
-    sources = key_columns(view, opportunities, times)
+    sources: dict[str, list[str]] = {}
     for category in view.categories:
         if category.source not in sources:
             sources[category.source] = column(category.source, opportunities, times)
@@ -39,17 +51,7 @@ def facts(view: FeatureView, opportunities: Sequence[Opportunity]) -> Facts:
         values = [_finite(opportunity.measures.get(measure.measure, math.nan)) for opportunity in opportunities]
         numeric[measure.name] = np.array(values, dtype=np.float64)
     categorical = {category.name: np.array(sources[category.source], dtype=object) for category in view.categories}
-    return Facts(numeric, categorical, sources)
-
-
-def key_columns(
-    view: FeatureView, opportunities: Sequence[Opportunity], times: LocalTimes | None = None
-) -> dict[str, list[str]]:
-    """The columns that the keys of a view's rates are made of, by source."""
-    names = dict.fromkeys(source for rate in view.rates for source in rate.key)
-    if times is None:
-        times = LocalTimes(opportunities if any(name.startswith("time.") for name in names) else (), view.timezone)
-    return {name: column(name, opportunities, times) for name in names}
+    return Described(numeric, categorical, sources, times.local)
 
 
 def _finite(value: float) -> float:

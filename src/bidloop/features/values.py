@@ -1,0 +1,225 @@
+"""From what is known of an opportunity's entities to the values of its features.
+
+The one place where features become numbers: whoever knows the states (a store in this process, Redis, Feast, a query over the
+whole log) gets the values from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bidloop.core.feature_table import FeatureTable
+from bidloop.core.opportunity import History, Opportunity
+from bidloop.features.described import Described
+from bidloop.features.holidays import days_until_holiday
+from bidloop.features.plan import BINS, DAY, EDGES, Plan
+from bidloop.features.signals import (
+    Age,
+    Calendar,
+    Holiday,
+    Latest,
+    Quantile,
+    Ratio,
+    Recency,
+    Running,
+    Signal,
+    Total,
+    Utilisation,
+)
+from bidloop.features.view import CELL, FORGOTTEN
+
+Floats = NDArray[np.float64]
+
+
+def feature_table(
+    plan: Plan,
+    described: Described,
+    states: Floats,
+    instants: Sequence[int],
+    opportunities: Sequence[Opportunity],
+    absent: Sequence[Sequence[bool] | None],
+) -> FeatureTable:
+    """The feature values of n opportunities.
+
+    Parameters
+    ----------
+    described
+        What the opportunities say by themselves.
+    states
+        What was known of their entities at their instants, side by side (`state.joined`), shape (n, total width).
+    instants
+        The instants, less the view's lag, in microseconds since 1970 UTC.
+    absent
+        For each entity which opportunities name none of it; `None` where all do.
+    """
+    return _Values(plan, described, states, instants, opportunities, absent).table()
+
+
+class _Values:
+    def __init__(
+        self,
+        plan: Plan,
+        described: Described,
+        states: Floats,
+        instants: Sequence[int],
+        opportunities: Sequence[Opportunity],
+        absent: Sequence[Sequence[bool] | None],
+    ) -> None:
+        self.plan, self.described, self.opportunities = plan, described, opportunities
+        self.instants = np.array(instants, dtype=np.float64)
+        self.absent = absent
+        self.states = _told_instead(plan, states, opportunities)
+
+    def table(self) -> FeatureTable:
+        numeric = dict(self.described.numeric)
+        ratios = self._ratios()
+        counts: dict[str, Floats] = {}
+        for rate in self.plan.view.rates:
+            seen = self._column(f"{rate.name}_impressions")
+            above = counts.get(rate.parent)
+            unseen = np.nan if above is None else np.where(np.isnan(above), np.nan, 0.0)
+            counts[rate.name] = np.where(seen >= FORGOTTEN, seen, unseen)
+            for value in rate.values:
+                name = rate.feature(value)
+                if value in ("ctr", "conversion_rate"):
+                    numeric[name] = ratios[:, self.plan.ratio_of[name]]
+                elif value == "impressions":
+                    numeric[name] = counts[rate.name]
+                else:
+                    numeric[name] = np.array([math.log1p(count) for count in counts[rate.name].tolist()])
+        for signal in self.plan.view.signals:
+            if isinstance(signal, Ratio):
+                numeric[signal.name] = self._known(signal, ratios[:, self.plan.ratio_of[signal.name]])
+            else:
+                numeric[signal.name] = self._signal(signal)
+        return FeatureTable(self.plan.view.version, numeric, self.described.categorical)
+
+    def _ratios(self) -> Floats:
+        columns = self.plan.ratio_columns
+        # Taken back before it was added, or more than was added: less than nothing was not seen.
+        over = np.maximum(self.states[:, columns.numerator], 0.0)
+        under = np.maximum(self.states[:, columns.denominator], 0.0)
+        values = np.empty_like(over)
+        with np.errstate(divide="ignore", invalid="ignore"):  # what is divided by nothing is not used
+            for level, rows in enumerate(self.plan.levels):
+                x, y = over[:, rows], under[:, rows]
+                prior = values[:, columns.parent[rows]] if level else columns.prior[rows]
+                drawn = (x + columns.events[rows] + columns.trials[rows] * prior) / (
+                    y + columns.events[rows] / prior + columns.trials[rows]
+                )
+                ratio = np.where(prior > 0.0, drawn, x / y)  # where there is no prior (NaN or 0), the plain ratio
+                unseen = prior if level else np.nan
+                values[:, rows] = np.where(y >= FORGOTTEN, np.minimum(ratio, columns.cap[rows]), unseen)
+        return values
+
+    def _signal(self, signal: Signal) -> Floats:
+        match signal:
+            case Total():
+                total = np.maximum(self._column(signal.name), 0.0)
+                if signal.missing == "missing":
+                    total = np.where(total >= FORGOTTEN, total, np.nan)
+                return self._known(signal, total)
+            case Recency() | Age():
+                at = self._column(signal.name)
+                return np.where(np.isfinite(at), (self.instants - at) / DAY, np.nan)
+            case Utilisation():
+                limit = self._latest(f"{signal.name}.limit")
+                used = np.maximum(self._column(signal.name), 0.0)
+                return np.where(limit > 0.0, used / np.where(limit > 0.0, limit, 1.0), np.nan)
+            case Latest():
+                return self._latest(signal.name, signal.max_age_days)
+            case Running():
+                now = self.instants + round(self.plan.view.lag_seconds * 1e6)
+                starts, ends = self._latest(f"{signal.name}.starts"), self._latest(f"{signal.name}.ends")
+                return np.where((starts <= now) & (now < ends), 1.0, 0.0)
+            case Quantile():
+                return self._quantile(signal)
+            case Calendar() | Holiday():
+                return np.array([_on_day(signal, local) for local in self.described.local])
+            case Ratio():
+                raise AssertionError  # computed together
+
+    def _column(self, name: str, level: int = 0, width: int = 1) -> Floats:
+        entity, column = self.plan.columns_of[name][level]
+        start = int(self.plan.offsets[entity]) + column
+        return self.states[:, start] if width == 1 else self.states[:, start : start + width]
+
+    def _latest(self, name: str, max_age_days: float | None = None) -> Floats:
+        """The latest value of the entity, or of the nearest above it that has one."""
+        value = np.full(len(self.instants), np.nan)
+        for entity, column in self.plan.columns_of[name]:
+            start = int(self.plan.offsets[entity]) + column
+            at, told = self.states[:, start - 1], self.states[:, start]
+            if max_age_days is not None:
+                told = np.where(self.instants - at <= max_age_days * DAY, told, np.nan)
+            value = np.where(np.isnan(value), told, value)
+        return value
+
+    def _quantile(self, signal: Quantile) -> Floats:
+        places = range(len(self.plan.columns_of[signal.name]))
+        share: Floats | None = None
+        for level in reversed(places):
+            counts = np.maximum(self._column(signal.name, level, BINS), 0.0)
+            if share is not None:
+                counts = counts + signal.strength * share
+            total = counts.sum(axis=1, keepdims=True)
+            share = np.where(total >= FORGOTTEN, counts / np.where(total >= FORGOTTEN, total, 1.0), 0.0)
+        assert share is not None
+        below = np.cumsum(share, axis=1)
+        bin = np.minimum((below < signal.quantile).sum(axis=1), BINS - 1)
+        rows = np.arange(len(bin))
+        within = (signal.quantile - (below[rows, bin] - share[rows, bin])) / np.where(
+            share[rows, bin] > 0.0, share[rows, bin], 1.0
+        )
+        value = EDGES[bin] * np.exp2(np.clip(within, 0.0, 1.0) / 2)
+        return np.where(below[:, -1] > 0.5, value, np.nan)
+
+    def _known(self, signal: Total | Ratio, values: Floats) -> Floats:
+        """The values, missing where the opportunity names no such entity."""
+        [entity] = [i for i, one in enumerate(self.plan.entities) if one.key == self.plan.view.key_of(signal.entity)]
+        nobody = self.absent[entity]
+        return values if nobody is None else np.where(np.array(nobody), np.nan, values)
+
+
+def _on_day(signal: Calendar | Holiday, local: datetime) -> float:
+    if isinstance(signal, Holiday):
+        until = days_until_holiday(local.date(), signal.country, signal.subdivision)
+        return float(until) if signal.days_ahead else float(until == 0)
+    if signal.part == "day_of_month":
+        return float(local.day)
+    if signal.part == "is_weekend":
+        return float(local.weekday() >= 5)
+    turn = 2.0 * math.pi * (local.timetuple().tm_yday - 1) / 365.25
+    return math.sin(turn) if signal.part == "year_sin" else math.cos(turn)
+
+
+def _told_instead(plan: Plan, states: Floats, opportunities: Sequence[Opportunity]) -> Floats:
+    """The states, with what the caller knows of the cell where nothing was seen of it."""
+    told = [
+        (i, past) for i, one in enumerate(opportunities) if (past := one.history) is not None and past.impressions > 0
+    ]
+    if not told:
+        return states
+    entity, column = plan.columns_of[f"{CELL}_impressions"][0]
+    impressions = int(plan.offsets[entity]) + column
+    unseen = [(i, past) for i, past in told if states[i, impressions] < FORGOTTEN]
+    if unseen:
+        clicks = plan.ratio_columns.numerator[plan.ratio_of[f"{CELL}_ctr"]]
+        conversions = plan.ratio_columns.numerator[plan.ratio_of[f"{CELL}_conversion_rate"]]
+        states = states.copy()
+        for i, past in unseen:
+            states[i, [impressions, clicks, conversions]] = _counts(past)
+    return states
+
+
+def _counts(history: History) -> tuple[float, float, float]:
+    """What the caller's knowledge of the cell amounts to in counts."""
+    ctr = min(max(history.ctr, 0.0), 1.0) if math.isfinite(history.ctr) else history.clicks / history.impressions
+    rate = min(max(history.conversion_rate, 0.0), 1.0) if math.isfinite(history.conversion_rate) else 0.0
+    clicks = ctr * history.impressions
+    return float(history.impressions), clicks, rate * clicks
