@@ -195,8 +195,11 @@ class Loop:
         learned = 0
         with self._following:  # reading takes longer than learning, and no decision has to wait for it
             while page := self.log.read(self._position, PAGE):
+                positions = [position for position, _ in page]
                 with self._state:
-                    self._learn(self.joiner.join([event for _, event in page]))
+                    known = self.joiner.join([event for _, event in page], positions)
+                    self.features.observe(known, page)
+                    self._book(known)
                 self._position = page[-1][0]
                 learned += len(page)
         return learned
@@ -207,12 +210,13 @@ class Loop:
         Parameters
         ----------
         observations
-            All that the log tells up to `position`, joined by this loop's joiner in the order of the log.
+            All that the log tells up to `position`, joined by this loop's joiner in the order of the log. The store of features
+            has learned it already.
         position
             From where `follow` goes on.
         """
         with self._state:
-            self._learn(observations)
+            self._book(observations)
             self._position = position
             for decision in reversed(self.decisions.recent(REMEMBERED)):
                 about, state = decision.opportunity, decision.state
@@ -243,7 +247,7 @@ class Loop:
                 self.pacer,
                 self.bidder.settings,
                 self.predictor,
-                self.features,
+                self.view,
                 self.history,
                 self.clock,
                 self.renewal.seed,
@@ -289,8 +293,8 @@ class Loop:
             reasons=bid.reasons,
         )
 
-    def _learn(self, observations: Observations) -> None:
-        self.features.observe(observations)
+    def _book(self, observations: Observations) -> None:
+        """Book what was spent."""
         spent_at = observations.at if observations.spent_at is None else observations.spent_at
         for i in observations.cost.nonzero()[0].tolist():
             opportunity = observations.opportunities[i]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bidloop.app.settings import FeatureSettings, Settings
+from bidloop.app.settings import Settings
 from bidloop.app.wiring import champion, open_house, open_loop, view_of
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.core.clock import ManualClock
@@ -18,6 +18,7 @@ from bidloop.core.event import CampaignReported
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.prediction import POOLED
+from bidloop.features.settings import FeatureSettings
 from bidloop.features.views import campaign_view, display_view
 
 NOW = datetime(2026, 6, 3, 14, tzinfo=UTC)

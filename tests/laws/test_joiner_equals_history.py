@@ -25,6 +25,7 @@ from bidloop.core.event import (
     BidWon,
     CampaignReported,
     ClickReceived,
+    Competitor,
     ConversionReported,
     ConversionRestated,
     ConversionRetracted,
@@ -35,8 +36,8 @@ from bidloop.core.event import (
 )
 from bidloop.core.feature_table import FeatureVector
 from bidloop.core.money import Money
-from bidloop.core.opportunity import Opportunity
-from bidloop.core.outcome import Observations, Outcomes
+from bidloop.core.opportunity import Auction, Charge, Opportunity
+from bidloop.core.outcome import FURTHER, Observations, Outcomes
 from bidloop.core.prediction import Interval, Prediction
 from bidloop.events.sealing import Seal
 from bidloop.outcomes.joining import Joiner
@@ -54,7 +55,12 @@ DECIDED = "d"  # its impressions leave it to the decision record what they were 
 OWN = "own"
 ORDERS = st.sampled_from(["", "1", "1", "2"])
 MONEY = st.none() | st.integers(0, 10**7).map(Money)
-CELLS = st.builds(Opportunity, opportunity_id=NAMES, at=TIMES, campaign_id=NAMES)
+CELLS = st.builds(
+    Opportunity, opportunity_id=NAMES, at=TIMES, campaign_id=NAMES, budget=MONEY,
+    auction=st.sampled_from(Auction), charge=st.sampled_from(Charge),
+)  # fmt: skip
+SHARES = st.none() | st.floats(0, 1)
+RIVALS = st.builds(Competitor, name=NAMES, impression_share=SHARES, overlap_rate=SHARES)
 
 
 def told(kind: type[Event], **fields: st.SearchStrategy[object]) -> st.SearchStrategy[Event]:
@@ -72,9 +78,11 @@ EVENTS: st.SearchStrategy[list[Event]] = st.lists(
         told(
             CampaignReported, opportunity=CELLS, impressions=st.integers(0, 99), clicks=st.integers(0, 9),
             conversions=st.integers(0, 9).map(lambda thirds: thirds / 3), spend=st.integers(0, 10**7).map(Money), value=MONEY,
-            row_id=st.sampled_from(["", "r", "r", "s"]), known_at=st.none() | TIMES,
+            row_id=st.sampled_from(["", "r", "r", "s"]), known_at=st.none() | TIMES, impression_share=SHARES,
+            quality_score=st.none() | st.floats(0, 10), budget=MONEY, competitors=st.lists(RIVALS, max_size=2).map(tuple),
         ),
-        told(BidPlaced, impression_id=NAMES, bid=MONEY) | told(BidLost, impression_id=NAMES, market_price=MONEY)
+        told(BidPlaced, impression_id=NAMES, bid=MONEY, opportunity=st.none() | CELLS)
+        | told(BidLost, impression_id=NAMES, market_price=MONEY, opportunity=st.none() | CELLS)
         | told(PageViewed) | told(PlatformChanged, platform=NAMES, change=NAMES),
     ),
     max_size=40,
@@ -116,11 +124,20 @@ def test_the_joiner_and_the_history_say_the_same(
     with house(events, windows) as (history, decisions):
         queried, labelled, before = history.observations(), history.outcomes(), history.outcomes(as_of=as_of)
         joiner = Joiner(decisions, windows)
-        joined = [joiner.join(events[start : start + piece]) for start in range(0, len(events), piece)]
-        for column in ("at", "impressions", "clicks", "conversions", "value", "cost"):
+        positions = range(1, len(events) + 1)
+        joined = [
+            joiner.join(events[start : start + piece], positions[start : start + piece])
+            for start in range(0, len(events), piece)
+        ]
+        for column in ("at", "impressions", "clicks", "conversions", "value", "cost", "position"):
             pieces = [getattr(known, column) for known in joined]
             np.testing.assert_array_equal(
                 np.concatenate(pieces) if pieces else [], getattr(queried, column), err_msg=column
+            )
+        for column in FURTHER:
+            pieces = [known.further[column] for known in joined]
+            np.testing.assert_array_equal(
+                np.concatenate(pieces) if pieces else [], queried.further[column], err_msg=column
             )
         assert [about for known in joined for about in known.opportunities] == queried.opportunities
         assert_adds_up(queried, labelled)

@@ -15,10 +15,10 @@ from bidloop.core.clock import ManualClock
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.landscape import Landscape
 from bidloop.core.opportunity import Charge, Opportunity
-from bidloop.core.outcome import BidOutcomes
+from bidloop.core.outcome import BidOutcomes, Observations
 from bidloop.core.prediction import Interval, Prediction
-from bidloop.features.online import InProcessStore
 from bidloop.features.views import campaign_view
+from bidloop.outcomes.increments import Increments
 from bidloop.prediction.predictor import Predictor
 from bidloop.retraining.warm_start import ENOUGH, warm_start
 
@@ -63,6 +63,9 @@ class Week:
             np.full(n, 1000.0),
         )
 
+    def observations(self) -> Observations:
+        return Increments().observations()
+
     def bids(self, start: datetime, end: datetime) -> BidOutcomes:
         low, high = (np.datetime64(at.replace(tzinfo=None), "us") for at in (start, end))
         return self.all.take(np.flatnonzero((self.all.at >= low) & (self.all.at < high)))
@@ -83,8 +86,7 @@ class Remembering(Pacer):
 def started(week: Week, budget: float | None = 100.0) -> dict[str, tuple[float, TrafficShape | None]]:
     settings = BiddingSettings(objective=Objective.MAXIMIZE_CLICKS, click_value=1.0, daily_budget=budget)
     pacer = Remembering(settings)
-    store = InProcessStore(campaign_view())
-    told = warm_start(pacer, settings, Market(), store, week, ManualClock(NOW))  # type: ignore[arg-type]
+    told = warm_start(pacer, settings, Market(), campaign_view(), week, ManualClock(NOW))  # type: ignore[arg-type]
     assert told == {campaign: multiplier for campaign, (multiplier, _) in pacer.started.items()}
     return pacer.started
 

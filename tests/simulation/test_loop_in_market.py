@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bidloop.app.settings import FeatureSettings, Settings
+from bidloop.app.settings import Settings
 from bidloop.app.wiring import open_loop
 from bidloop.core.clock import ManualClock
 from bidloop.core.event import ConversionReported
 from bidloop.experiments.tally import Tally
+from bidloop.features.settings import FeatureSettings
 from bidloop.loop import Loop
 from bidloop.simulation.market import SimulatedMarket
 from bidloop.simulation.run import run

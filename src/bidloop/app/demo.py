@@ -15,7 +15,7 @@ import numpy as np
 from bidloop.adapters.ipinyou.reader import CURRENCY, TIMEZONE, read_events
 from bidloop.app.report.content import Report
 from bidloop.app.reporting import Played, compile_report
-from bidloop.app.settings import FeatureSettings, Settings
+from bidloop.app.settings import Settings
 from bidloop.app.terminal import progress
 from bidloop.app.wiring import House, open_house, open_loop
 from bidloop.bidding.settings import BiddingSettings, Objective
@@ -27,10 +27,11 @@ from bidloop.events.intake import Receipt
 from bidloop.events.rejected import Rejected
 from bidloop.experiments.auctions import Auctions
 from bidloop.experiments.auctions import Objective as Goal
-from bidloop.features.training import point_in_time
+from bidloop.features.settings import FeatureSettings
 from bidloop.loop import Loop
 from bidloop.outcomes.settings import OutcomeSettings
 from bidloop.retraining.settings import RenewalSettings
+from bidloop.retraining.training_set import features_as_of_then
 from bidloop.simulation.account_past import account_past
 from bidloop.simulation.auction_market import AuctionMarket
 from bidloop.simulation.logged_market import LoggedMarket
@@ -193,7 +194,7 @@ def logged(data: Path, folder: Path, *, share: float, seed: int) -> Demonstratio
 def rehearse(loop: Loop, market: AuctionMarket) -> Auctions:
     """Auctions of days that are known already, with the predictions that the present model makes for them."""
     opportunities = [opportunity for batch in market.batches(minutes=24 * 60) for opportunity in batch]
-    table = point_in_time(loop.view, loop.history.observations(), opportunities)
+    table = features_as_of_then(loop.view, loop.history, opportunities)
     return market.auctions(loop.predictor.predict(opportunities, table))
 
 

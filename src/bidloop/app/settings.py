@@ -14,33 +14,13 @@ import msgspec
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.core.errors import ConfigurationError
 from bidloop.events.settings import EventSettings, PrivacySettings, StreamSettings
+from bidloop.features.settings import FeatureSettings
 from bidloop.outcomes.settings import OutcomeSettings
 from bidloop.prediction.settings import PredictionSettings
 from bidloop.retraining.settings import RenewalSettings
 
 PREFIX = "BIDLOOP_"
 NOT_SETTINGS = frozenset({"BIDLOOP_CONFIG", "BIDLOOP_DATA", "BIDLOOP_TEST_POSTGRES_URL", "BIDLOOP_TEST_REDIS_URL"})
-
-
-class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which feature view is used.
-
-    Parameters
-    ----------
-    view
-        ``"campaign"`` for campaign × ad group × keyword cells, ``"display"`` for bid requests with attributes, ``"ipinyou"``
-        for that log's fields, or ``"auto"``: what suits the attributes that the log carries.
-    attributes, measures
-        Names of the categorical and numeric facts that the display view reads; empty means all that the log carries.
-    cell
-        Attributes that together with the campaign make the display view's cell, which intervals speak of: coarse enough that
-        a cell sees traffic every day. Empty means the first of the attributes.
-    """
-
-    view: str = "auto"
-    attributes: tuple[str, ...] = ()
-    measures: tuple[str, ...] = ()
-    cell: tuple[str, ...] = ()
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -36,7 +36,18 @@ from bidloop.events.publisher import Publisher
 from bidloop.events.reception import Reception
 from bidloop.events.sealing import Seal
 from bidloop.events.settings import StreamSettings
+from bidloop.features.definitions import read_definitions
 from bidloop.features.online import InProcessStore
+from bidloop.features.ports import OnlineStore
+from bidloop.features.signal_sets import (
+    SignalSet,
+    calendar_signals,
+    campaign_signals,
+    chosen,
+    market_signals,
+    user_signals,
+    with_signals,
+)
 from bidloop.features.view import FeatureView
 from bidloop.features.views import campaign_view, display_view
 from bidloop.loop import Loop
@@ -196,7 +207,8 @@ def open_loop(
     view = view_of(house) if bundle is None or training else msgspec.convert(bundle.view, FeatureView)
     bidding = msgspec.structs.replace(settings.bidding, timezone=settings.timezone, currency=settings.currency)
     joiner = Joiner(house.decisions, settings.outcomes)
-    known, position = _joined(house.log, joiner)
+    features = InProcessStore(view)
+    known, position = _learned(house.log, joiner, features)
     # What a restatement takes back or adds belongs to the period of its row, and leaves it with what is told of it last.
     periods, of = np.unique(known.at if known.spent_at is None else known.spent_at, return_inverse=True)
     shown = np.maximum(0.0, np.bincount(of, known.impressions, minlength=len(periods)))
@@ -204,7 +216,7 @@ def open_loop(
     loop = Loop(
         clock=house.clock,
         view=view,
-        features=InProcessStore(view),
+        features=features,
         predictor=Predictor(bundle, settings.prediction),
         bidder=Bidder(bidding),
         pacer=Pacer(bidding, traffic),
@@ -229,9 +241,31 @@ def champion(house: House) -> Bundle | None:
 
 
 def view_of(house: House) -> FeatureView:
-    """The feature view that the settings ask for, given what the log carries."""
-    settings = house.settings
-    wanted = settings.features
+    """The feature view that the settings ask for, given what the log carries.
+
+    Raises
+    ------
+    ConfigurationError
+        When the settings name a view, a signal or an economic series that there is none of, or a definition is wrong.
+    """
+    settings, wanted = house.settings, house.settings.features
+    ready: dict[str, Callable[[], SignalSet]] = {
+        "campaign": lambda: campaign_signals(settings.currency),
+        "user": user_signals,
+        "calendar": lambda: calendar_signals(wanted.country, wanted.subdivision),
+        "market": lambda: market_signals(wanted.series),
+    }
+    sets = [ready[name]() for name in wanted.signals]
+    if wanted.definitions:
+        sets.append(read_definitions(Path(wanted.definitions)))
+    view = chosen(with_signals(_base_view(house), *sets), wanted.use)
+    if wanted.resolution_seconds:
+        view = msgspec.structs.replace(view, resolution_seconds=wanted.resolution_seconds)
+    return view
+
+
+def _base_view(house: House) -> FeatureView:
+    settings, wanted = house.settings, house.settings.features
     if wanted.view not in VIEWS:
         raise ConfigurationError(f"features.view = {wanted.view!r}", expected=f"one of {', '.join(VIEWS)}")
     house.history.sync()
@@ -265,11 +299,12 @@ def _distinct(told: Sequence[str], view: Callable[[Sequence[str]], FeatureView])
     return kept
 
 
-def _joined(log: EventLog, joiner: Joiner) -> tuple[Observations, int]:
-    """All that the log tells, in its order, and up to where."""
+def _learned(log: EventLog, joiner: Joiner, features: OnlineStore) -> tuple[Observations, int]:
+    """Have the store of features learn all that the log tells, in its order; says what it tells of ads, and up to where."""
     position, pages = 0, [joiner.join(())]
     while page := log.read(position):
-        pages.append(joiner.join([event for _, event in page]))
+        pages.append(joiner.join([event for _, event in page], [at for at, _ in page]))
+        features.observe(pages[-1], page)
         position = page[-1][0]
     known = Observations(
         at=np.concatenate([page.at for page in pages]),

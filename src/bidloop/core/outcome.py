@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,6 +50,24 @@ class Outcomes:
         return len(self.at)
 
 
+FURTHER: Mapping[str, float] = {
+    "eligible_impressions": 0.0,
+    "quality_points": 0.0,
+    "quality_impressions": 0.0,
+    "bids": 0.0,
+    "bid_total": 0.0,
+    "market_price": math.nan,
+    "daily_budget": math.nan,
+    "competitor_share": math.nan,
+    "competitor_overlap": math.nan,
+}
+"""What else is known of ads, and how nothing reads: a sum gains 0, a single value was not told.
+
+Impressions that a campaign could have had; quality score times impressions, and impressions with one; bids and their sum; what
+winning cost, the budget of the day, and the largest share and overlap of a competitor. Money in account currency, prices in the
+unit of bids."""
+
+
 @dataclass(frozen=True)
 class Observations:
     """Increments of what is known: n facts in the order in which they became known.
@@ -71,8 +90,7 @@ class Observations:
         On which instant the cost is to be booked, datetime64[us] in UTC, shape (n,): of a restated report row that of the row,
         so that yesterday's correction does not touch today's budget. `None` where it is always `at`.
     further
-        What else became known, by name (`bidloop.features.amounts.AD_AMOUNTS`), float64, shape (n,) each: 0 where a sum gains
-        nothing, NaN where a single value was not told. Names that nothing was told of may be absent.
+        What else became known, by name (`FURTHER`), float64, shape (n,) each. Names that nothing was told of may be absent.
     position
         Position in the log of the event by which the fact became known, int64, shape (n,); `None` where they come from no log.
     """

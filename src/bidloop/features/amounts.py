@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from datetime import datetime
 from types import UnionType
@@ -18,6 +19,7 @@ import msgspec
 
 from bidloop.core.errors import ConfigurationError
 from bidloop.core.event import BehaviourEvent, MarketEvent
+from bidloop.core.outcome import FURTHER
 from bidloop.features.local_time import instant_of
 
 AD_AMOUNTS: dict[str, str] = {
@@ -38,7 +40,7 @@ AD_AMOUNTS: dict[str, str] = {
 }
 """Unit of each amount of what is known of ads."""
 
-TOLD: tuple[str, ...] = ("market_price", "daily_budget", "competitor_share", "competitor_overlap")
+TOLD: tuple[str, ...] = tuple(name for name, nothing in FURTHER.items() if math.isnan(nothing))
 """Amounts that are single values, which no sum makes sense of: NaN where none was told."""
 
 _TYPES: dict[str, type[msgspec.Struct]] = {

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from bidloop.core.opportunity import Opportunity
-from bidloop.core.outcome import Observations
+from bidloop.core.outcome import FURTHER, Observations
+
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Increments:
@@ -24,8 +29,11 @@ class Increments:
     """
 
     def __init__(self) -> None:
+        self.position = 0  # in the log, of the event that is being joined
         self._rows: list[tuple[int, float, float, float, float, float]] = []
+        self._further: list[Mapping[str, float]] = []
         self._spent_at: list[int] = []
+        self._positions: list[int] = []
         self._opportunities: list[Opportunity] = []
 
     def add(
@@ -39,11 +47,17 @@ class Increments:
         value: float = 0.0,
         cost: float = 0.0,
         spent_at: int | None = None,
+        further: Mapping[str, float] = _NOTHING,
     ) -> None:
-        """One increment at an instant, in microseconds since 1970; its cost booked on another one if that is told."""
-        if impressions or clicks or conversions or value or cost:
+        """One increment at an instant, in microseconds since 1970; its cost booked on another one if that is told.
+
+        What is known `further` is by name (`bidloop.core.outcome.FURTHER`); what changes nothing may be left out.
+        """
+        if impressions or clicks or conversions or value or cost or further:
             self._rows.append((at, impressions, clicks, conversions, value, cost))
+            self._further.append(further)
             self._spent_at.append(at if spent_at is None else spent_at)
+            self._positions.append(self.position)
             self._opportunities.append(opportunity)
 
     def observations(self) -> Observations:
@@ -60,4 +74,9 @@ class Increments:
             value=value,
             cost=cost,
             spent_at=np.array(self._spent_at, dtype=np.int64).view("datetime64[us]"),
+            further={
+                name: np.array([row.get(name, nothing) for row in self._further], dtype=np.float64)
+                for name, nothing in FURTHER.items()
+            },
+            position=np.array(self._positions, dtype=np.int64),
         )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from bidloop.core.event import (
+    BidLost,
+    BidPlaced,
     BidWon,
     CampaignReported,
     ClickReceived,
@@ -17,13 +19,13 @@ from bidloop.core.event import (
     ImpressionServed,
 )
 from bidloop.core.money import MICROS, Money
-from bidloop.core.opportunity import Opportunity
+from bidloop.core.opportunity import Auction, Charge, Opportunity
 from bidloop.core.outcome import Observations
 from bidloop.outcomes.epoch import days_us, epoch_us
 from bidloop.outcomes.increments import Increments
 from bidloop.outcomes.order import Order, OrderEvent
 from bidloop.outcomes.ports import DecisionLog
-from bidloop.outcomes.report_rows import ReportRows
+from bidloop.outcomes.report_rows import Figures, ReportRows
 from bidloop.outcomes.settings import OutcomeSettings
 
 _Response: TypeAlias = ClickReceived | OrderEvent
@@ -44,7 +46,9 @@ class Joiner:
       no label changes once it is mature.
     * A report row adds its counts, spend and value at its own `at`. Told again under the same `row_id`, it adds the
       difference when the platform told it (`report_rows`).
-    * Bids that were placed or lost, what users do and what happens in the market add nothing here.
+    * A bid that was placed adds one bid and its amount. What winning cost is told by the price of a second-price impression or
+      click, or of its win notice, and by a loss notice that tells it.
+    * What users do and what happens in the market add nothing here.
 
     A weight other than 1 belongs to a sampled log, where one row stands for many, and so do its click and conversion.
 
@@ -103,11 +107,20 @@ class Joiner:
         """
         return self._too_late
 
-    def join(self, events: Sequence[Event]) -> Observations:
-        """The increments that these events bring, in their order."""
+    def join(self, events: Sequence[Event], positions: Sequence[int] | None = None) -> Observations:
+        """The increments that these events bring, in their order.
+
+        Parameters
+        ----------
+        positions
+            Of the events in the log; each increment carries that of the event by which it became known.
+        """
         known = self._look_up(events)
+        sent = self._decisions.bids(names) if (names := _untold_bids(events)) else {}
         increments = Increments()
-        for event in events:
+        for i, event in enumerate(events):
+            if positions is not None:
+                increments.position = positions[i]
             match event:
                 case ImpressionServed():
                     self._impression(event, known, increments)
@@ -117,6 +130,8 @@ class Joiner:
                     self._report(event, increments)
                 case BidWon():
                     self._notice(event, increments)
+                case BidPlaced() | BidLost():
+                    self._bid(event, known, sent, increments)
                 case _:
                     pass
             self._latest = max(self._latest, epoch_us(event.at))
@@ -133,7 +148,8 @@ class Joiner:
         missing = {
             event.impression_id
             for event in events
-            if isinstance(event, (ImpressionServed, *_RESPONSES)) and event.impression_id not in told
+            if (isinstance(event, (ImpressionServed, *_RESPONSES)) and event.impression_id not in told)
+            or (isinstance(event, BidPlaced | BidLost) and event.opportunity is None)
         }
         missing = {name for name in missing if name not in self._shown}  # not the whole memory for each batch
         return self._decisions.opportunities(sorted(missing)) if missing else {}
@@ -153,7 +169,13 @@ class Joiner:
         notices = (waited.price for waited in waiting if isinstance(waited, BidWon))
         price = event.price if event.price is not None else next(notices, None)
         shown.served, shown.priced, shown.at, shown.weight = True, price is not None, at, event.weight
-        increments.add(at, opportunity, impressions=event.weight, cost=_amount(price) * event.weight)
+        increments.add(
+            at,
+            opportunity,
+            impressions=event.weight,
+            cost=_amount(price) * event.weight,
+            further=_price_of_winning(opportunity, Charge.PER_MILLE, price) | _budget(opportunity),
+        )
         for waited in waiting:
             if not isinstance(waited, BidWon):
                 self._orphans -= 1
@@ -168,7 +190,32 @@ class Joiner:
             self._wait(event)
         elif not shown.priced:
             shown.priced = True
-            increments.add(epoch_us(event.at), shown.opportunity, cost=_amount(event.price) * shown.weight)
+            increments.add(
+                epoch_us(event.at),
+                shown.opportunity,
+                cost=_amount(event.price) * shown.weight,
+                further=_price_of_winning(shown.opportunity, Charge.PER_MILLE, event.price),
+            )
+
+    def _bid(
+        self,
+        event: BidPlaced | BidLost,
+        known: dict[str, Opportunity],
+        sent: dict[str, Money],
+        increments: Increments,
+    ) -> None:
+        """A bid and its amount, or the price at which it lost; of an opportunity that nobody tells, nothing."""
+        shown = self._shown.get(event.impression_id)
+        opportunity = event.opportunity or known.get(event.impression_id) or (shown.opportunity if shown else None)
+        if opportunity is None:
+            return
+        further: dict[str, float] = {}
+        if isinstance(event, BidLost):
+            if event.market_price is not None:
+                further = {"market_price": event.market_price.amount}
+        elif (bid := event.bid or sent.get(event.impression_id)) is not None:
+            further = {"bids": 1.0, "bid_total": bid.amount}
+        increments.add(epoch_us(event.at), opportunity, further=further)
 
     def _response(self, event: _Response, known: dict[str, Opportunity], increments: Increments) -> None:
         shown = self._shown.get(event.impression_id)
@@ -188,7 +235,13 @@ class Joiner:
         elif isinstance(event, ClickReceived):
             clicks = 0.0 if shown.clicked else shown.weight
             shown.clicked = True
-            increments.add(at, shown.opportunity, clicks=clicks, cost=_amount(event.price) * shown.weight)
+            increments.add(
+                at,
+                shown.opportunity,
+                clicks=clicks,
+                cost=_amount(event.price) * shown.weight,
+                further=_price_of_winning(shown.opportunity, Charge.PER_CLICK, event.price),
+            )
         else:
             conversions, micros = shown.order(event.order_id).take(event)
             increments.add(
@@ -210,6 +263,7 @@ class Joiner:
             value=change.value / MICROS,
             cost=change.cost / MICROS,
             spent_at=epoch_us(event.at),
+            further=_told(event, change),
         )
 
     def _wait(self, event: _Response | BidWon) -> None:
@@ -258,6 +312,41 @@ class _Shown:
         if self.orders is None:
             self.orders = {}
         return self.orders.setdefault(order_id, Order())
+
+
+def _untold_bids(events: Sequence[Event]) -> list[str]:
+    return sorted({event.impression_id for event in events if isinstance(event, BidPlaced) and event.bid is None})
+
+
+def _price_of_winning(opportunity: Opportunity, charge: Charge, price: Money | None) -> dict[str, float]:
+    """What the market asked, in the unit of bids; the winner of a first-price auction paid its own bid, which does not tell."""
+    if price is None or opportunity.auction is not Auction.SECOND_PRICE or opportunity.charge is not charge:
+        return {}
+    return {"market_price": price.amount * (1000.0 if charge is Charge.PER_MILLE else 1.0)}
+
+
+def _budget(opportunity: Opportunity) -> dict[str, float]:
+    return {} if opportunity.budget is None else {"daily_budget": opportunity.budget.amount}
+
+
+def _told(event: CampaignReported, change: Figures) -> dict[str, float]:
+    """What a report row tells beside its counts."""
+    told = {
+        "eligible_impressions": change.eligible,
+        "quality_points": change.quality_points,
+        "quality_impressions": float(change.quality_impressions),
+    }
+    told = {name: value for name, value in told.items() if value}
+    if event.budget is not None:
+        told["daily_budget"] = event.budget.amount
+    for name, figures in (
+        ("competitor_share", [one.impression_share for one in event.competitors]),
+        ("competitor_overlap", [one.overlap_rate for one in event.competitors]),
+    ):
+        known = [figure for figure in figures if figure is not None]
+        if known:
+            told[name] = max(known)
+    return told
 
 
 def _amount(money: Money | None) -> float:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bidloop.core.decision import Decision
+from bidloop.core.event import Event
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
@@ -87,6 +88,10 @@ class History(Protocol):
         The same as the `Joiner` says of the same log, as long as nothing came so late that the joiner had forgotten what
         it belongs to: the history forgets nothing.
         """
+        ...
+
+    def happenings(self, start: datetime | None = None, end: datetime | None = None) -> list[tuple[int, Event]]:
+        """What users did and what happened in the market in ``start <= at < end``, with positions, in the order of the log."""
         ...
 
     def bids(self, start: datetime | None = None, end: datetime | None = None) -> BidOutcomes:

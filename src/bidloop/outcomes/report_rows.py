@@ -10,13 +10,20 @@ from bidloop.outcomes.epoch import epoch_us
 
 
 class Figures(NamedTuple):
-    """Counts of a report row, or by how much they changed; value and cost in micros."""
+    """Counts of a report row, or by how much they changed; value and cost in micros.
+
+    `eligible` are the impressions that could have been had, `quality_points` the quality score times the impressions, and
+    `quality_impressions` the impressions of which a score is told.
+    """
 
     impressions: int
     clicks: int
     conversions: float
     value: int
     cost: int
+    eligible: float = 0.0
+    quality_points: float = 0.0
+    quality_impressions: int = 0
 
     def since(self, before: Figures) -> Figures:
         """By how much these differ from earlier ones."""
@@ -26,6 +33,9 @@ class Figures(NamedTuple):
             self.conversions - before.conversions,
             self.value - before.value,
             self.cost - before.cost,
+            self.eligible - before.eligible,
+            self.quality_points - before.quality_points,
+            self.quality_impressions - before.quality_impressions,
         )
 
 
@@ -53,9 +63,11 @@ class ReportRows:
     ...                             conversions=0, spend=Money(5), row_id=name, known_at=at + timedelta(days=1))
     >>> rows = ReportRows(most=1)
     >>> rows.told(row("a", 9))[1]
-    Figures(impressions=90, clicks=9, conversions=0.0, value=0, cost=5)
+    Figures(impressions=90, clicks=9, conversions=0.0, value=0, cost=5, eligible=0.0, quality_points=0.0,
+            quality_impressions=0)
     >>> rows.told(row("a", 7))[1]
-    Figures(impressions=0, clicks=-2, conversions=0.0, value=0, cost=0)
+    Figures(impressions=0, clicks=-2, conversions=0.0, value=0, cost=0, eligible=0.0, quality_points=0.0,
+            quality_impressions=0)
     >>> rows.told(row("b", 3)) is None, rows.told(row("a", 8)) is None
     (False, True)
     """
@@ -95,4 +107,14 @@ class ReportRows:
 
 def _figures(event: CampaignReported) -> Figures:
     value = 0 if event.value is None else event.value.micros
-    return Figures(event.impressions, event.clicks, event.conversions, value, event.spend.micros)
+    share, score = event.impression_share, event.quality_score
+    return Figures(
+        event.impressions,
+        event.clicks,
+        event.conversions,
+        value,
+        event.spend.micros,
+        eligible=event.impressions / share if share else 0.0,
+        quality_points=0.0 if score is None else score * event.impressions,
+        quality_impressions=0 if score is None else event.impressions,
+    )

@@ -17,7 +17,6 @@ from bidloop.core.examples import Examples
 from bidloop.core.outcome import Outcomes
 from bidloop.core.trained_model import TrainedLandscape
 from bidloop.features.cells import cell_keys
-from bidloop.features.training import point_in_time
 from bidloop.features.view import FeatureView
 from bidloop.models.fit import Trial, fit_trials
 from bidloop.models.landscape import fit_landscape, fit_landscape_from_bids
@@ -30,7 +29,7 @@ from bidloop.prediction.quality import Quality, evaluate
 from bidloop.prediction.scoring import Scorer
 from bidloop.retraining.settings import RenewalSettings
 from bidloop.retraining.shelf import Shelf
-from bidloop.retraining.training_set import Split, examples_of, local_days, split_by_time
+from bidloop.retraining.training_set import Split, examples_of, features_as_of_then, local_days, split_by_time
 
 Progress = Callable[[str, float], None]
 LANDSCAPE_ROWS = 60_000
@@ -141,7 +140,7 @@ def renew(
         validation_days=settings.validation_days,
     )
     report("features as they were", 0.05)
-    table = point_in_time(view, history.observations(), outcomes.opportunities)
+    table = features_as_of_then(view, history, outcomes.opportunities)
     examples = examples_of(outcomes, table)
     fit, validation, held_out = (examples.take(part) for part in (split.fit, split.validation, split.held_out))
     trials = fit_trials(
@@ -267,7 +266,7 @@ def _landscape(history: History, view: FeatureView, seed: int) -> TrainedLandsca
     alike = np.array([opportunity.charge is charge for opportunity in priced.opportunities])
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(alike))[:LANDSCAPE_ROWS]
     sample = priced.take(np.sort(rows))
-    table = point_in_time(view, history.observations(), sample.opportunities)
+    table = features_as_of_then(view, history, sample.opportunities)
     if np.isfinite(sample.price).all():
         landscape = fit_landscape(table, sample.price, sample.weight, seed=seed)
     else:

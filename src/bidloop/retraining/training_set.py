@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -12,7 +13,11 @@ from numpy.typing import NDArray
 from bidloop.core.errors import InsufficientData
 from bidloop.core.examples import Examples
 from bidloop.core.feature_table import FeatureTable
+from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Outcomes
+from bidloop.features.training import point_in_time
+from bidloop.features.view import FeatureView
+from bidloop.outcomes.ports import History
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,12 @@ class Split:
     fit: NDArray[np.intp]
     validation: NDArray[np.intp]
     held_out: NDArray[np.intp]
+
+
+def features_as_of_then(view: FeatureView, history: History, opportunities: Sequence[Opportunity]) -> FeatureTable:
+    """The feature values of n opportunities, each as of its own instant, from all that the history tells."""
+    happenings = history.happenings() if view.amounts else ()
+    return point_in_time(view, history.observations(), opportunities, happenings)
 
 
 def examples_of(outcomes: Outcomes, table: FeatureTable) -> Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import NamedTuple
 
@@ -19,9 +20,10 @@ from bidloop.core.landscape import Landscape
 from bidloop.core.money import MICROS
 from bidloop.core.opportunity import Charge
 from bidloop.core.outcome import BidOutcomes
-from bidloop.features.ports import OnlineStore
+from bidloop.features.view import FeatureView
 from bidloop.outcomes.ports import History
 from bidloop.prediction.predictor import Predictor
+from bidloop.retraining.training_set import features_as_of_then
 
 DAYS = 2
 """Days of bids that tell the multiplier: as recent as a weekday's difference allows."""
@@ -37,7 +39,7 @@ def warm_start(
     pacer: Pacer,
     settings: BiddingSettings,
     predictor: Predictor,
-    features: OnlineStore,
+    view: FeatureView,
     history: History,
     clock: Clock,
     seed: int = 0,
@@ -58,7 +60,7 @@ def warm_start(
     recent = bids.at >= np.datetime64((now - timedelta(days=DAYS)).astimezone(UTC).replace(tzinfo=None), "us")
     campaigns = np.array([opportunity.campaign_id for opportunity in bids.opportunities], dtype=object)
     rng = np.random.default_rng(seed)
-    started: dict[str, float] = {}
+    samples: dict[str, _Sample] = {}
     for campaign in sorted(set(campaigns[recent].tolist())):
         budget = settings.budget_of(campaign)
         if budget is None or budget <= 0:
@@ -66,22 +68,68 @@ def warm_start(
         week = np.flatnonzero(campaigns == campaign)
         last = week[recent[week]]
         chosen = np.sort(rng.permutation(last)[:SAMPLE])
-        sample = _auctions(bids.take(chosen), settings, predictor, features)
-        if not len(sample.value):
+        spread = np.sort(rng.permutation(week)[:SAMPLE]) if len(week) >= ENOUGH else week[:0]
+        samples[campaign] = _Sample(budget, chosen, len(last) / len(chosen) / DAYS if len(chosen) else 0.0, spread)
+    if not samples:
+        return {}
+    needed = np.unique(np.concatenate([rows for sample in samples.values() for rows in (sample.last, sample.week)]))
+    auctions = _Auctions.of(bids.take(needed), settings, predictor, view, history)
+    started: dict[str, float] = {}
+    for campaign, sample in samples.items():
+        last_days = auctions.take(np.searchsorted(needed, sample.last))
+        if not len(last_days.value):
             continue
-        scale = len(last) / len(chosen) / DAYS
-        multiplier = solve_multiplier(sample.value, sample.landscapes, budget, sample.charges * scale)
+        multiplier = solve_multiplier(
+            last_days.value, last_days.landscapes, sample.budget, last_days.charges * sample.scale
+        )
         shape = None
-        if len(week) >= ENOUGH:
-            chosen = np.sort(rng.permutation(week)[:SAMPLE])
-            shape = _shape(_auctions(bids.take(chosen), settings, predictor, features), multiplier, settings.timezone)
+        if len(sample.week):
+            shape = _shape(auctions.take(np.searchsorted(needed, sample.week)), multiplier, settings.timezone)
         pacer.start(campaign, multiplier, shape)
         started[campaign] = multiplier
     return started
 
 
-class _Auctions(NamedTuple):
-    """Past auctions with a landscape: when, what a win is worth and may cost, and how many charges a row stands for."""
+class _Sample(NamedTuple):
+    """One campaign's budget, and which of the bids tell its multiplier (each for `scale` a day) and the shape of its day."""
+
+    budget: float
+    last: NDArray[np.intp]
+    scale: float
+    week: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class _Auctions:
+    """Past auctions: when, what a win is worth and may cost, and how many charges a row stands for."""
+
+    at: NDArray[np.datetime64]
+    value: NDArray[np.float64]
+    landscapes: list[Landscape | None]
+    charges: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, bids: BidOutcomes, settings: BiddingSettings, predictor: Predictor, view: FeatureView, history: History
+    ) -> _Auctions:
+        """The bids as the present model sees them."""
+        table = features_as_of_then(view, history, bids.opportunities)
+        predictions = predictor.predict(bids.opportunities, table)
+        value, charges = np.empty(len(bids)), np.empty(len(bids))
+        for i, (opportunity, prediction) in enumerate(zip(bids.opportunities, predictions, strict=True)):
+            value[i] = worth(settings, opportunity, prediction, BidState()).micros / MICROS
+            charges[i] = bids.weight[i] * (prediction.ctr if opportunity.charge is Charge.PER_CLICK else 0.001)
+        return cls(bids.at, value, predictor.landscapes(bids.opportunities, table), charges)
+
+    def take(self, rows: NDArray[np.intp]) -> _Priced:
+        """Those of the given rows that have a landscape."""
+        priced = [i for i in rows.tolist() if self.landscapes[i] is not None]
+        landscapes = [found for i in priced if (found := self.landscapes[i]) is not None]
+        return _Priced(self.at[priced], self.value[priced], landscapes, self.charges[priced])
+
+
+class _Priced(NamedTuple):
+    """Auctions that have a landscape."""
 
     at: NDArray[np.datetime64]
     value: NDArray[np.float64]
@@ -89,21 +137,7 @@ class _Auctions(NamedTuple):
     charges: NDArray[np.float64]
 
 
-def _auctions(bids: BidOutcomes, settings: BiddingSettings, predictor: Predictor, features: OnlineStore) -> _Auctions:
-    """The bids as the present model sees them; those without a landscape are left out."""
-    table = features.read(bids.opportunities)
-    predictions = predictor.predict(bids.opportunities, table)
-    landscapes = predictor.landscapes(bids.opportunities, table)
-    known = [i for i, landscape in enumerate(landscapes) if landscape is not None]
-    value, charges = np.empty(len(known)), np.empty(len(known))
-    for place, i in enumerate(known):
-        opportunity = bids.opportunities[i]
-        value[place] = worth(settings, opportunity, predictions[i], BidState()).micros / MICROS
-        charges[place] = bids.weight[i] * (predictions[i].ctr if opportunity.charge is Charge.PER_CLICK else 0.001)
-    return _Auctions(bids.at[known], value, [found for found in landscapes if found is not None], charges)
-
-
-def _shape(auctions: _Auctions, multiplier: float, timezone: str) -> TrafficShape | None:
+def _shape(auctions: _Priced, multiplier: float, timezone: str) -> TrafficShape | None:
     """How expected spend at this multiplier is spread over the week's hours; `None` where nothing would be spent."""
     spend = expected_spend(auctions.value * multiplier, auctions.landscapes) * auctions.charges
     return TrafficShape.learn(auctions.at, spend, timezone=timezone) if spend.sum() > 0 else None

@@ -23,7 +23,7 @@ from bidloop.adapters.parquet.rows import left_open, to_table
 from bidloop.core.errors import CorruptArtifact, InvalidInput
 from bidloop.core.event import Event
 from bidloop.core.opportunity import Opportunity
-from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
+from bidloop.core.outcome import FURTHER, BidOutcomes, Observations, Outcomes
 from bidloop.events.ports import EventLog
 from bidloop.events.privacy import person_of
 from bidloop.outcomes.epoch import days_us
@@ -139,7 +139,16 @@ class ParquetHistory:
             conversions=columns["conversions"],
             value=columns["value"],
             cost=columns["cost"],
+            further={name: columns[name] for name in FURTHER},
+            position=columns["known"],
         )
+
+    def happenings(self, start: datetime | None = None, end: datetime | None = None) -> list[tuple[int, Event]]:
+        """What users did and what happened in the market in ``start <= at < end``, with positions, in the order of the log."""
+        with self._open() as connection:
+            parameters = self._parameters(start, end, _ALWAYS[1])
+            rows = connection.execute(joins.HAPPENINGS, {name: parameters[name] for name in ("start", "end")}).fetchall()
+        return [(position, _decode_event(text)) for position, text in rows]
 
     def bids(self, start: datetime | None = None, end: datetime | None = None) -> BidOutcomes:
         """What became of the bids for ``start <= at < end``, in order of time."""

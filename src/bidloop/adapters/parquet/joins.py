@@ -7,6 +7,10 @@ impressions that do not tell what they were for but whose decision is known. The
 
 from __future__ import annotations
 
+import math
+
+from bidloop.core.outcome import FURTHER
+
 _ORDER_EVENTS = "('conversion_reported', 'conversion_restated', 'conversion_retracted')"
 
 UNTOLD = f"""
@@ -82,6 +86,12 @@ reported AS (
     -- A row is known at its own instant; told again under the same name, when the platform told it.
     SELECT position, at_utc, opportunity, impressions, clicks, conversions, coalesce(value_micros, 0) AS value_micros,
            price_micros, coalesce(nullif(row_id, ''), event_id) AS impression_id,
+           CASE WHEN impression_share > 0 THEN impressions / impression_share ELSE 0.0 END AS eligible,
+           coalesce(quality_score * impressions, 0.0) AS quality_points,
+           CASE WHEN quality_score IS NULL THEN 0 ELSE impressions END AS quality_impressions,
+           budget_micros / 1e6 AS daily_budget,
+           list_max((competitors -> '$[*].impressionShare')::DOUBLE[]) AS competitor_share,
+           list_max((competitors -> '$[*].overlapRate')::DOUBLE[]) AS competitor_overlap,
            {'name': row_id, 'single': CASE WHEN row_id = '' THEN event_id END} AS name,
            CASE WHEN row_number() OVER told = 1 THEN at_utc ELSE greatest(at_utc, known_at_utc) END AS known_at
     FROM events WHERE type = 'campaign_reported'
@@ -119,6 +129,12 @@ ORDER BY at_utc, position
 """
 """What came of what was shown in a range of time, as known at one instant."""
 
+_NOTHING = dict.fromkeys(("impressions", "clicks", "conversions", "value", "cost"), 0.0) | dict(FURTHER)
+_WITH_NOTHING = ", ".join(f"coalesce({name}, '{nothing}')::DOUBLE AS {name}" for name, nothing in _NOTHING.items())
+_ANYTHING = " OR ".join(
+    f"{name} IS NOT NULL" if math.isnan(nothing) else f"coalesce({name}, 0) <> 0" for name, nothing in _NOTHING.items()
+)
+
 OBSERVATIONS = f"""
 {_SHOWN}
 subject AS (
@@ -130,32 +146,50 @@ subject AS (
 {_RESPONSES},
 {_REPORTED},
 increment AS (
-    SELECT position AS known, position, at_utc, opportunity, weight AS impressions, 0.0 AS clicks, 0.0 AS conversions,
-           0.0 AS value, coalesce(price, CASE WHEN noticed < position THEN notice_price END, 0) * weight AS cost
+    SELECT position AS known, position, at_utc, opportunity, weight AS impressions,
+           coalesce(price, CASE WHEN noticed < position THEN notice_price END, 0) * weight AS cost,
+           CASE WHEN charge = 'per_mille' AND opportunity ->> '$.auction' = 'second_price'
+                THEN coalesce(price, CASE WHEN noticed < position THEN notice_price END) * 1000 END AS market_price,
+           (opportunity ->> '$.budget.micros')::BIGINT / 1e6 AS daily_budget
     FROM shown
-    UNION ALL
-    SELECT noticed, noticed, noticed_at, opportunity, 0.0, 0.0, 0.0, 0.0, notice_price * weight
+    UNION ALL BY NAME
+    SELECT noticed AS known, noticed AS position, noticed_at AS at_utc, opportunity, notice_price * weight AS cost,
+           CASE WHEN charge = 'per_mille' AND opportunity ->> '$.auction' = 'second_price'
+                THEN notice_price * 1000 END AS market_price
     FROM shown WHERE price IS NULL AND noticed > position
-    UNION ALL
-    SELECT greatest(k.position, s.ready), k.position, k.at_utc, s.opportunity, 0.0,
-           CASE WHEN k.first THEN s.weight ELSE 0.0 END, 0.0, 0.0, coalesce(k.price, 0) * s.weight
+    UNION ALL BY NAME
+    SELECT greatest(k.position, s.ready) AS known, k.position, k.at_utc, s.opportunity,
+           CASE WHEN k.first THEN s.weight ELSE 0.0 END AS clicks, coalesce(k.price, 0) * s.weight AS cost,
+           CASE WHEN s.opportunity ->> '$.charge' = 'per_click' AND s.opportunity ->> '$.auction' = 'second_price'
+                THEN k.price END AS market_price
     FROM click k JOIN subject s USING (impression_id)
-    UNION ALL
-    SELECT greatest(v.position, s.ready), v.position, v.at_utc, s.opportunity, 0.0, 0.0, v.conversions * s.weight,
-           v.micros / 1e6 * s.weight, 0.0
+    UNION ALL BY NAME
+    SELECT greatest(v.position, s.ready) AS known, v.position, v.at_utc, s.opportunity,
+           v.conversions * s.weight AS conversions, v.micros / 1e6 * s.weight AS value
     FROM conversion v JOIN subject s USING (impression_id)
-    UNION ALL
-    SELECT position, position, known_at, opportunity, impressions - lag(impressions, 1, 0) OVER told,
-           clicks - lag(clicks, 1, 0) OVER told, conversions - lag(conversions, 1, 0) OVER told,
-           (value_micros - lag(value_micros, 1, 0) OVER told) / 1e6,
-           (price_micros - lag(price_micros, 1, 0) OVER told) / 1e6
+    UNION ALL BY NAME
+    SELECT e.position AS known, e.position, e.at_utc, coalesce(e.opportunity, d.opportunity, s.opportunity) AS opportunity,
+           CASE WHEN e.type = 'bid_placed' AND coalesce(e.bid_micros, e.decided_bid_micros) IS NOT NULL THEN 1.0 END AS bids,
+           CASE WHEN e.type = 'bid_placed' THEN coalesce(e.bid_micros, e.decided_bid_micros) / 1e6 END AS bid_total,
+           CASE WHEN e.type = 'bid_lost' THEN e.price_micros / 1e6 END AS market_price
+    FROM events e LEFT JOIN decided d USING (impression_id)
+         LEFT JOIN shown s ON s.impression_id = e.impression_id AND s.position < e.position
+    WHERE e.type IN ('bid_placed', 'bid_lost') AND coalesce(e.opportunity, d.opportunity, s.opportunity) IS NOT NULL
+    UNION ALL BY NAME
+    SELECT position AS known, position, known_at AS at_utc, opportunity,
+           impressions - lag(impressions, 1, 0) OVER told AS impressions, clicks - lag(clicks, 1, 0) OVER told AS clicks,
+           conversions - lag(conversions, 1, 0) OVER told AS conversions,
+           (value_micros - lag(value_micros, 1, 0) OVER told) / 1e6 AS value,
+           (price_micros - lag(price_micros, 1, 0) OVER told) / 1e6 AS cost,
+           eligible - lag(eligible, 1, 0) OVER told AS eligible_impressions,
+           quality_points - lag(quality_points, 1, 0) OVER told AS quality_points,
+           quality_impressions - lag(quality_impressions, 1, 0) OVER told AS quality_impressions,
+           daily_budget, competitor_share, competitor_overlap
     FROM reported WINDOW told AS (PARTITION BY name ORDER BY position)
 )
-SELECT at_utc, opportunity, impressions::DOUBLE AS impressions, clicks::DOUBLE AS clicks,
-       conversions::DOUBLE AS conversions, value::DOUBLE AS value, cost::DOUBLE AS cost
+SELECT known, at_utc, opportunity, {_WITH_NOTHING}
 FROM increment
-WHERE at_utc >= $start AND at_utc < $end
-  AND (impressions <> 0 OR clicks <> 0 OR conversions <> 0 OR value <> 0 OR cost <> 0)
+WHERE at_utc >= $start AND at_utc < $end AND ({_ANYTHING})
 -- An increment is known once both the impression and the response are; an impression stands before what waited for it.
 ORDER BY known, known <> position, position
 """
@@ -198,6 +232,11 @@ SELECT at_utc, opportunity, weight, won,
 FROM priced ORDER BY at_utc, position
 """
 """What became of the bids for a range of time: what was bid and what winning cost, as far as either is known."""
+
+HAPPENINGS = """
+SELECT position, payload FROM events WHERE payload IS NOT NULL AND at_utc >= $start AND at_utc < $end ORDER BY position
+"""
+"""What users did and what happened in the market."""
 
 NAMING = """
 SELECT payload FROM events WHERE contains(payload, $name) ORDER BY position
