@@ -12,11 +12,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +30,9 @@ from bidloop.bidding.pipeline import Bidder
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.core.clock import Clock
 from bidloop.core.decision import BidState, Decision
-from bidloop.core.errors import NotFound
+from bidloop.core.errors import NotFound, Unavailable
 from bidloop.core.event import Event
-from bidloop.core.feature_table import FeatureTable
+from bidloop.core.feature_table import UNAVAILABLE, FeatureTable
 from bidloop.core.money import MICROS, Money
 from bidloop.core.opportunity import Charge, Opportunity
 from bidloop.core.outcome import Observations
@@ -49,6 +51,8 @@ from bidloop.retraining.warm_start import warm_start
 
 if TYPE_CHECKING:
     from bidloop.retraining.renewal import Renewal
+
+_log = logging.getLogger(__name__)
 
 PAGE = 2_000
 """Events that are learned at once; a decision waits no longer than for one page."""
@@ -121,6 +125,7 @@ class Loop:
         self._new_id = ids or new_decision_id
         self._last_bids: dict[tuple[str, ...], Money] = {}
         self._position = 0
+        self._page: tuple[Observations, list[tuple[int, Event]]] | None = None
         self._following = threading.Lock()
         self._state = threading.Lock()
 
@@ -134,7 +139,7 @@ class Loop:
             return []
         started = time.perf_counter_ns()
         with self._state:
-            table = self.features.read(opportunities)
+            table = self._features_of(opportunities)
             featured = time.perf_counter_ns()
             predictions = self.predictor.predict(opportunities, table)
             landscapes = self.predictor.landscapes(opportunities, table)
@@ -183,7 +188,8 @@ class Loop:
     def absorb(self, events: Sequence[Event]) -> Receipt:
         """Take in what happened: each event has its effect once, and what makes no sense is kept aside with its reason."""
         receipt = self.intake.accept(events)
-        self.follow()
+        with suppress(Unavailable):  # the log has them, and they are followed when the store of features is back
+            self.follow()
         return receipt
 
     def follow(self) -> int:
@@ -191,15 +197,24 @@ class Loop:
 
         Features and budgets are a function of the log in its order: after a crash, or beside other processes, they come
         out the same.
+
+        Raises
+        ------
+        Unavailable
+            When the log or the store of features does not answer; the same again later goes on from here.
         """
         learned = 0
         with self._following:  # reading takes longer than learning, and no decision has to wait for it
-            while page := self.log.read(self._position, PAGE):
-                positions = [position for position, _ in page]
+            while self._page or (page := self.log.read(self._position, PAGE)):
                 with self._state:
-                    known = self.joiner.join([event for _, event in page], positions)
+                    if self._page is None:
+                        known = self.joiner.join([event for _, event in page], [position for position, _ in page])
+                        self._page = known, page
+                    # Joined once, a page waits here for as long as the store of features does not answer.
+                    known, page = self._page
                     self.features.observe(known, page)
                     self._book(known)
+                    self._page = None
                 self._position = page[-1][0]
                 learned += len(page)
         return learned
@@ -292,6 +307,13 @@ class Loop:
             expectation=bid.expectation,
             reasons=bid.reasons,
         )
+
+    def _features_of(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
+        try:
+            return self.features.read(opportunities)
+        except Unavailable:  # an answer from what the caller knows, that says so, is better than none
+            _log.exception("the store of features does not answer")
+            return FeatureTable(UNAVAILABLE, {}, {})
 
     def _book(self, observations: Observations) -> None:
         """Book what was spent."""

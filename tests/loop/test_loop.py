@@ -21,11 +21,12 @@ from bidloop.app.wiring import open_loop
 from bidloop.bidding.settings import BiddingSettings, Objective
 from bidloop.core.clock import ManualClock
 from bidloop.core.decision import Decision
-from bidloop.core.errors import InvalidInput
+from bidloop.core.errors import InvalidInput, Unavailable
 from bidloop.core.event import CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Charge, History, Opportunity
 from bidloop.core.prediction import POOLED
+from bidloop.features.online import InProcessStore
 from bidloop.loop import Loop, cost_of_winning
 from bidloop.simulation.market import SimulatedMarket
 from bidloop.simulation.world import World
@@ -339,3 +340,37 @@ def test_yesterdays_restated_spend_touches_yesterdays_budget_and_not_todays(tmp_
     assert loop.pacer.spent("shoes", yesterday) == Money.of(20)
     assert loop.pacer.spent("shoes", NOW) == Money(0)
     assert untaught(tmp_path, daily_budget=100.0).pacer.spent("shoes", yesterday) == Money.of(20)
+
+
+class Unreachable:
+    """A store of features in front of another one, whose server may be away."""
+
+    def __init__(self, store: InProcessStore) -> None:
+        self._store = store
+        self.away = False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.away and name in ("read", "observe"):
+            raise Unavailable("the store of features is away")
+        return getattr(self._store, name)
+
+
+def test_while_the_store_of_features_is_away_answers_say_so_and_nothing_is_lost(tmp_path: Path) -> None:
+    loop, undisturbed = untaught(tmp_path / "a"), untaught(tmp_path / "b")
+    store = loop.features = Unreachable(InProcessStore(loop.view))  # type: ignore[assignment]
+    [first, _] = loop.decide_many([cell(), cell(campaign_id="hats")])
+    other = undisturbed.decide(cell())
+    store.away = True
+    decision = loop.decide(cell(history=PAST))
+    assert decision.degraded[0] in ("features_unavailable", "no_model")
+    assert decision.prediction.ctr == pytest.approx(0.05, rel=0.2)  # what the caller knows
+    assert loop.recompute(decision) == decision
+    assert loop.absorb(outcome(first)).accepted == 3
+    with pytest.raises(Unavailable):
+        loop.follow()
+    assert loop.absorb(outcome(first)).duplicates == 3
+    store.away = False
+    assert loop.follow() == 3
+    undisturbed.absorb(outcome(other))
+    later = cell(NOW + timedelta(minutes=5))
+    np.testing.assert_array_equal(values(loop, [later])[0], values(undisturbed, [later])[0])

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from bidloop.core.errors import ConfigurationError
 
+UNAVAILABLE = "unavailable"
+"""In place of a view's version, where the store of features did not answer: nothing is known, and the answer says so."""
+
 
 class FeatureVector(msgspec.Struct, frozen=True):
     """The feature values of one opportunity, as a decision records them.

@@ -6,6 +6,7 @@ Why an answer is less than it should be (`Prediction.degraded`):
 |---|---|
 | ``no_model`` | no model is loaded; pooled rates answer |
 | ``view_mismatch`` | the features are of another view than the model's; pooled rates answer |
+| ``features_unavailable`` | the store of features does not answer; pooled rates answer, from what the caller knows |
 | ``scoring_failed`` | the graph gave no finite number; pooled rates answer |
 | ``no_history`` | pooled rates answer, and nothing at all is known: the rates are the settings' priors |
 | ``interval_not_calibrated`` | the interval is a plain beta interval whose coverage nobody has measured |
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, expit
 
-from bidloop.core.feature_table import FeatureTable
+from bidloop.core.feature_table import UNAVAILABLE, FeatureTable
 from bidloop.core.landscape import Landscape
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
@@ -295,7 +296,7 @@ def _logits(served: _Served | None, table: FeatureTable) -> tuple[NDArray[np.flo
     if served is None:
         return None, "no_model"
     if table.view != served.bundle.view_version:
-        return None, "view_mismatch"
+        return None, "features_unavailable" if table.view == UNAVAILABLE else "view_mismatch"
     try:
         return served.performance.logits(table), "scoring_failed"
     # A missing column, a broken graph, a runtime that gave up: a pooled answer that says so is better than none.
