@@ -127,6 +127,14 @@ def test_optional_facts_of_a_banner_reach_the_decision(api):
     assert about.floor.micros == 400_000
 
 
+@pytest.mark.parametrize(("consent", "known"), [(True, True), (False, False), (None, False)])
+def test_a_user_who_agreed_is_decided_for_by_pseudonym(serve_home, consent, known):
+    with serve_home() as api:
+        answer = api.predict(userId="anna", consent=consent).json()
+        user = api.loop.decision(answer["decisionId"]).opportunity.user_id
+        assert (user.startswith("p."), "anna" in user) == (known, False)
+
+
 def test_whole_numbers_may_be_written_with_a_point(api, cell):
     metrics = cell["historicalMetrics"] | {"impressions": 25000.0, "clicks": 1050.0}
     told = api.send(b'{"timeOfDay": 9.0,' + _rest(cell, metrics))

@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.servers import PostgresServer, RedisServer
 from bidloop.app.forgetting import erase_person, export_person
+from bidloop.app.http.examples import EXAMPLE_CELL
 from bidloop.app.settings import Settings, load_settings
 from bidloop.app.wiring import open_house
 
@@ -117,6 +118,9 @@ def tell(address: str) -> None:
         assert httpx.get(f"{address}/v1/pixel.gif", params=parameters).status_code == 200
     httpx.get(f"{address}/v1/pixel.gif", params={"type": "page_vewed", **CANARIES})
     httpx.post(f"{address}/v1/predict", json={"campaignId": CANARIES["userId"]})
+    for consent in (True, False, None):
+        asked = EXAMPLE_CELL | {"userId": CANARIES["userId"], "consent": consent}
+        assert httpx.post(f"{address}/v1/predict", json=asked).status_code == 200
 
 
 def found_in(folders: list[Path]) -> list[str]:
@@ -149,9 +153,9 @@ def test_no_plain_identifier_is_kept_anywhere_and_a_person_can_be_forgotten(kind
         assert not any("canary" in kept.row.reason for kept in waiting)
         assert found_in(folders) == []
         records = export_person(house, CANARIES["userId"])
-        assert len(records) == 5
+        assert len(records) == 6  # five events and the one decision that was agreed to
         assert not any(canary in record for canary in BYTES for record in records)
         erased = erase_person(house, CANARIES["userId"])
-        assert (erased["events"], erased["quarantine"]) == (5, 7)
+        assert (erased["events"], erased["decisions"], erased["quarantine"]) == (5, 1, 7)
         assert export_person(house, CANARIES["userId"]) == []
         house.close()

@@ -21,11 +21,12 @@ from bidloop.app.settings import Settings
 from bidloop.app.terminal import progress
 from bidloop.core.decision import Decision
 from bidloop.core.errors import ConfigurationError, InvalidInput, NotFound
+from bidloop.events.privacy import Privacy
 from bidloop.loop import Loop
 
 CELL = ("campaignId", "adGroupId", "keyword", "device", "location", "timeOfDay", "budget", "currentBid")
 METRICS = ("ctr", "conversionRate", "spend", "impressions", "clicks")
-OPTIONAL = ("auction", "charge", "floor")
+OPTIONAL = ("auction", "charge", "floor", "userId", "consent")
 NUMBERS = frozenset({"timeOfDay", "budget", "currentBid", "floor", *METRICS})
 MAPPINGS = ("attributes.", "measures.")
 PREVIEW = 8
@@ -53,7 +54,7 @@ class BidSheet(msgspec.Struct, frozen=True, kw_only=True):
     preview: list[dict[str, Any]]
 
 
-def write_bids(loop: Loop, settings: Settings, cells: Path, output: Path) -> BidSheet:
+def write_bids(loop: Loop, settings: Settings, privacy: Privacy, cells: Path, output: Path) -> BidSheet:
     """Read a CSV with the API's field names as columns, and write it again with rates, interval, bid and reasons.
 
     The columns are those of ``CampaignData``, with the fields of ``historicalMetrics`` beside them; ``attributes.NAME`` and
@@ -85,7 +86,10 @@ def write_bids(loop: Loop, settings: Settings, cells: Path, output: Path) -> Bid
             chunk = good[start : start + CHUNK]
             now = loop.clock.now()
             decisions = loop.decide_many(
-                [opportunity_of(data, now=now, timezone=zone, currency=settings.currency) for _, data in chunk]
+                [
+                    opportunity_of(data, now=now, timezone=zone, currency=settings.currency, privacy=privacy)
+                    for _, data in chunk
+                ]
             )
             decided += [{**row, **_answer(decision)} for (row, _), decision in zip(chunk, decisions, strict=True)]
             bar(start + len(chunk), "")
@@ -180,6 +184,8 @@ def _body(row: dict[str, str]) -> dict[str, Any]:
 
 
 def _value(name: str, text: str) -> Any:
+    if name == "consent":
+        return {"true": True, "false": False}.get(text.lower(), text)
     return _number(text) if name in NUMBERS else text
 
 

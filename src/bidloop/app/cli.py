@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bidloop.app.commands import absorb, events, keys, privacy, quarantine
+from bidloop.app.commands import absorb, events, features, keys, privacy, quarantine
 from bidloop.app.commands.options import Config, Home, Json, settings_of
 from bidloop.core.errors import BidloopError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Self-hosted marketing optimization: honest rates, bids under budgets, and a record that explains every bid.",
 )
-for group in (events, quarantine, privacy, keys):
+for group in (events, features, quarantine, privacy, keys):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 app.command()(absorb.absorb)
 replays = typer.Typer(no_args_is_help=True, help="What a policy would have bought on a log.")
@@ -168,10 +168,11 @@ def predict(
 
     from bidloop.app.bidsheet import write_bids
     from bidloop.app.terminal import out, print_json, print_table
-    from bidloop.app.wiring import open_loop
+    from bidloop.app.wiring import open_house, open_loop
 
     settings = settings_of(config, home)
-    sheet = write_bids(open_loop(settings), settings, cells, output)
+    house = open_house(settings)
+    sheet = write_bids(open_loop(settings, house=house), settings, house.privacy, cells, output)
     if as_json:
         print_json(sheet)
         return

@@ -62,6 +62,17 @@ class Privacy:
         digest = hmac.digest(self._key, f"{kind}:{identifier}".encode("utf-8", "surrogatepass"), "sha256")
         return f"p.{urlsafe_b64encode(digest[:18]).decode()}"
 
+    def user(self, identifier: str, consent: bool | None) -> str:
+        """What a user is known by who agreed to being recognised; nobody otherwise.
+
+        Parameters
+        ----------
+        consent
+            `None` where the source does not say: then the settings do.
+        """
+        agreed = self._assumed if consent is None else consent
+        return self.pseudonym("user_id", identifier) if identifier and agreed else ""
+
     def event(self, event: Event) -> Event:
         """The event with pseudonyms in place of identifiers, or without any where there is no consent.
 
@@ -89,8 +100,7 @@ class Privacy:
                 )
         about: Opportunity | None = getattr(event, "opportunity", None)
         if about is not None and about.user_id:
-            pseudonym = self.pseudonym("user_id", about.user_id) if consent else ""
-            changes["opportunity"] = msgspec.structs.replace(about, user_id=pseudonym)
+            changes["opportunity"] = msgspec.structs.replace(about, user_id=self.user(about.user_id, consent))
         for name in _WITH_ADDRESSES.get(type(event), ()):
             address: str = getattr(event, name)
             if (bare := _bare(address)) != address:

@@ -23,9 +23,12 @@ from bidloop.core.decision import BidStage, Decision
 from bidloop.core.money import MICROS, Money
 from bidloop.core.opportunity import History, Opportunity
 from bidloop.core.prediction import Attribution
+from bidloop.events.privacy import Privacy
 
 
-def opportunity_of(data: CampaignData, *, now: datetime, timezone: ZoneInfo, currency: str) -> Opportunity:
+def opportunity_of(
+    data: CampaignData, *, now: datetime, timezone: ZoneInfo, currency: str, privacy: Privacy
+) -> Opportunity:
     """What a request asks to bid for.
 
     Parameters
@@ -34,6 +37,8 @@ def opportunity_of(data: CampaignData, *, now: datetime, timezone: ZoneInfo, cur
         The present instant, UTC; the hour of day is an hour of this day.
     timezone, currency
         The account's.
+    privacy
+        What takes people out: a user is a pseudonym from here on.
 
     Notes
     -----
@@ -51,6 +56,7 @@ def opportunity_of(data: CampaignData, *, now: datetime, timezone: ZoneInfo, cur
         location=data.location,
         attributes=data.attributes,
         measures=data.measures,
+        user_id=privacy.user(data.user_id, data.consent),
         auction=data.auction,
         charge=data.charge,
         currency=currency,

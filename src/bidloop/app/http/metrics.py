@@ -1,4 +1,4 @@
-"""What Prometheus reads: requests, their duration, decisions, degraded answers, the model that serves."""
+"""What Prometheus reads: requests, their duration, decisions, degraded answers, the model that serves, how its features are."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bidloop.core.clock import Clock, SystemClock
 from bidloop.core.decision import Decision
 from bidloop.events.intake import Verdict
 from bidloop.events.ports import Lag
+from bidloop.features.health import FeatureHealth
 from bidloop.prediction.predictor import Predictor
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,15 +41,27 @@ class Metrics:
         Asked at each reading for the model that serves, so that a hot swap shows.
     lag
         Asked at each reading how far the stream's consumers are behind; `None` where there is no stream.
+    features
+        Asked at each reading how the values were that decisions read; `None` where nobody counts them.
+    clock
+        Tells the time, to which the age of the newest event is counted; by default the machine's own.
     """
 
-    def __init__(self, predictor: Predictor, lag: Callable[[], Lag | None] | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        lag: Callable[[], Lag | None] | None = None,
+        features: FeatureHealth | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._registry.register(_ModelCollector(predictor))
         if lag is not None:
             self._registry.register(_LagCollector(lag))
+        if features is not None:
+            self._registry.register(_FeatureCollector(features, clock or SystemClock()))
         self.requests = Counter(
             "bidloop_http_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
         )
@@ -117,6 +131,39 @@ class _LagCollector(Collector):
         yield GaugeMetricFamily("bidloop_events_lag_items", "Events that wait in the stream.", lag.items)
         yield GaugeMetricFamily("bidloop_events_lag_entries", "Entries of the stream that they are in.", lag.entries)
         yield GaugeMetricFamily("bidloop_events_lag_oldest_seconds", "Age of the oldest.", lag.oldest_seconds)
+
+
+class _FeatureCollector(Collector):
+    def __init__(self, health: FeatureHealth, clock: Clock) -> None:
+        self._health = health
+        self._clock = clock
+
+    def collect(self) -> Iterable[Metric]:
+        health = self._health
+        yield CounterMetricFamily("bidloop_feature_reads", "Reads of feature values.", health.reads)
+        yield CounterMetricFamily("bidloop_feature_read_failures", "Reads that failed.", health.failures)
+        tallies = health.tallies()
+        yield CounterMetricFamily("bidloop_feature_rows", "Rows whose values were counted.", health.rows)
+        missing = CounterMetricFamily("bidloop_feature_missing", "Values that were missing.", labels=("feature",))
+        outside = CounterMetricFamily(
+            "bidloop_feature_out_of_range", "Values outside the range that is declared.", labels=("feature",)
+        )
+        for name, tally in tallies.items():
+            missing.add_metric((name,), tally.missing)
+            if tally.bounded:
+                outside.add_metric((name,), tally.outside)
+        yield missing
+        yield outside
+        fresh = GaugeMetricFamily(
+            "bidloop_feature_freshness_seconds",
+            "Time since the newest event, by the type of events that features are made of.",
+            labels=("event",),
+        )
+        now = self._clock.now()
+        for kind, at in health.newest.items():
+            if kind in health.types:
+                fresh.add_metric((kind,), max(0.0, (now - at).total_seconds()))
+        yield fresh
 
 
 class Measured:

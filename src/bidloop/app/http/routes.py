@@ -23,6 +23,7 @@ from bidloop.core.decision import Decision
 from bidloop.core.errors import NotFound
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.prediction import POOLED
+from bidloop.events.privacy import Privacy
 from bidloop.loop import Loop
 
 _encode = msgspec.json.Encoder().encode
@@ -42,6 +43,8 @@ class Routes:
         Whether events are taken in at the moment.
     timezone, currency
         The account's.
+    privacy
+        What takes people out of what is asked.
     max_body_bytes, max_batch
         Larger bodies are refused with 413, longer batches with 422.
     """
@@ -55,6 +58,7 @@ class Routes:
         takes_events: Callable[[], bool],
         timezone: ZoneInfo,
         currency: str,
+        privacy: Privacy,
         max_body_bytes: int,
         max_batch: int,
     ) -> None:
@@ -64,6 +68,7 @@ class Routes:
         self._takes_events = takes_events
         self._timezone = timezone
         self._currency = currency
+        self._privacy = privacy
         self._max_body_bytes = max_body_bytes
         self._one = BodyReader(CampaignData, contradiction=contradicts)
         self._many = BodyReader(
@@ -129,7 +134,10 @@ class Routes:
 
     def _opportunities(self, rows: Sequence[CampaignData]) -> list[Opportunity]:
         now = self._loop.clock.now()
-        return [opportunity_of(row, now=now, timezone=self._timezone, currency=self._currency) for row in rows]
+        return [
+            opportunity_of(row, now=now, timezone=self._timezone, currency=self._currency, privacy=self._privacy)
+            for row in rows
+        ]
 
     def _record(self, decision_id: str) -> DecisionRecord:
         try:

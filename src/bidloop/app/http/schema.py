@@ -101,6 +101,14 @@ class CampaignData(Request, frozen=True, kw_only=True):
             max_length=MAX_FACTS, description="Further numeric facts, such as quality score; leave out what is missing."
         ),
     ] = {}
+    user_id: Annotated[
+        Name,
+        Meta(description="Who will see the ad, where it is known; replaced by a pseudonym before anything is kept."),
+    ] = ""
+    consent: Annotated[
+        bool | None,
+        Meta(description="Whether the person agreed to being recognised; without it the user counts as unknown."),
+    ] = None
 
 
 class ConfidenceInterval(Answer, frozen=True, kw_only=True):

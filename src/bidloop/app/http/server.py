@@ -90,6 +90,7 @@ def create_app(loop: Loop, settings: Settings, house: House) -> Starlette:
         takes_events=telling.takes_events,
         timezone=ZoneInfo(settings.timezone),
         currency=settings.currency,
+        privacy=house.privacy,
         max_body_bytes=http.max_body_bytes,
         max_batch=http.max_batch,
     )
