@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bidloop.app.checking import findings
 from bidloop.app.settings import Settings
 from bidloop.app.wiring import champion, open_house, open_loop, view_of
 from bidloop.bidding.settings import BiddingSettings
@@ -156,3 +157,59 @@ def test_a_database_is_opened_with_the_key_that_it_was_written_with_or_not_at_al
         open_house(settings)
     open_house(settings, new_key=True).close()
     open_house(settings).close()
+
+
+def test_ready_made_signals_and_ones_own_stand_behind_the_view(tmp_path: Path) -> None:
+    own = tmp_path / "features.toml"
+    own.write_text('[[signals]]\nkind = "recency"\nname = "last_click"\nentity = "campaign"\namount = "clicks"\n')
+    features = FeatureSettings(
+        signals=("campaign", "user", "calendar", "market"), country="DE", series=("cci",), definitions=str(own),
+        use=("ctr_7d", "user_recency", "is_holiday", "cci", "last_click"), resolution_seconds=1.0,
+    )  # fmt: skip
+    view = view_of(open_house(Settings(home=str(tmp_path), features=features)))
+    assert view.numeric_names[-5:] == features.use
+    assert view.tick == 1_000_000
+
+
+@pytest.mark.parametrize(
+    "facts", [{"attributes": {"keyword": "a", "user": "b", "slot": "c"}}, {"measures": {"ctr_7d": 1.0}}]
+)
+def test_what_events_call_their_facts_takes_no_name_from_a_signal(tmp_path: Path, facts: dict[str, Any]) -> None:
+    settings = Settings(home=str(tmp_path), features=FeatureSettings(signals=("campaign", "user")))
+    house = open_house(settings, ManualClock(NOW))
+    house.intake.accept([a_row("r1", **facts)])
+    view = view_of(house)
+    assert view.key_of("keyword") == ("campaign_id", "ad_group_id", "keyword")
+    assert view.key_of("user") == ("user_id",)
+    assert view.numeric_names.count("ctr_7d") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"signals": ("campaign",), "use": ("ctr_7",)}, "'ctr_7', which no view defines.*Did you mean 'ctr_7d'"),
+        ({"use": ("ctr_7d",)}, "no signals are defined"),
+        ({"signals": ("calendar",), "country": "Germany"}, "holidays of 'Germany'"),
+        ({"definitions": "nowhere.toml"}, "No such file"),
+    ],
+)
+def test_a_feature_that_there_is_not_is_refused_before_anything_starts(
+    tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    house = open_house(Settings(home=str(tmp_path), features=FeatureSettings(**wrong)))
+    with pytest.raises(ConfigurationError, match=said):
+        view_of(house)
+    [finding] = [found for found in findings(house.settings) if found.what == "feature view"]
+    assert finding.state == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (FeatureSettings(store="redis"), "without an address.*features.redis_url"),
+        (FeatureSettings(store="redis", redis_url="redis://127.0.0.1:1"), "resolution_seconds = 1"),
+    ],
+)
+def test_a_shared_store_without_what_it_needs_is_refused(tmp_path: Path, settings: FeatureSettings, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        open_loop(Settings(home=str(tmp_path), features=settings))

@@ -8,7 +8,7 @@ import pytest
 
 from bidloop.core.errors import ConfigurationError
 from bidloop.features.definitions import read_definitions
-from bidloop.features.signal_sets import with_signals
+from bidloop.features.signal_sets import user_signals, with_signals
 from bidloop.features.views import campaign_view
 
 CARTS = """
@@ -70,3 +70,12 @@ def test_a_misspelt_definition_is_refused_with_its_place_and_the_closest_word(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nothing\.toml.*No such file.*features\.definitions"):
         read_definitions(tmp_path / "nothing.toml")
+
+
+def test_an_entity_that_is_known_already_may_be_named_again(tmp_path: Path) -> None:
+    view = with_signals(campaign_view(), user_signals(), read_definitions(written(tmp_path, CARTS)))
+    assert [entity.name for entity in view.entities] == ["user"]
+    assert view.hierarchy["user"] == "account"
+    other = CARTS.replace('key = ["user_id"]', 'key = ["device"]')
+    with pytest.raises(ConfigurationError, match="two entities named 'user'"):
+        with_signals(campaign_view(), user_signals(), read_definitions(written(tmp_path, other)))

@@ -26,7 +26,7 @@ from bidloop.features.signals import (
     Total,
     Utilisation,
 )
-from bidloop.features.view import FeatureView
+from bidloop.features.view import FeatureView, RateFeature
 
 SPANS: Mapping[str, float] = {"1h": 1 / 24, "1d": 1.0, "7d": 7.0, "30d": 30.0}
 """Spans over which signals of campaigns are kept, in days by name."""
@@ -43,7 +43,12 @@ class SignalSet:
 
 
 def with_signals(view: FeatureView, *sets: SignalSet) -> FeatureView:
-    """The view with further signals; an entity or amount that two of them define alike is there once.
+    """The view with further signals; an entity or amount that is defined alike already is there once.
+
+    Raises
+    ------
+    ConfigurationError
+        When a name stands for two things.
 
     Examples
     --------
@@ -51,13 +56,18 @@ def with_signals(view: FeatureView, *sets: SignalSet) -> FeatureView:
     >>> with_signals(campaign_view(), calendar_signals()).numeric_names[-3:]
     ('year_sin', 'year_cos', 'season')
     """
-    known = {rate.name for rate in view.rates}
-    entities = dict.fromkeys(
-        (*view.entities, *(one for each in sets for one in each.entities if one.name not in known))
-    )
-    amounts = dict.fromkeys((*view.amounts, *(one for each in sets for one in each.amounts)))
-    signals = (*view.signals, *(one for each in sets for one in each.signals))
+    entities = list(view.entities)
+    for entity in (entity for one in sets for entity in one.entities):
+        if not any(_alike(entity, known) for known in (*view.rates, *entities)):
+            entities.append(entity)  # where only the name is known, the view refuses it
+    amounts = dict.fromkeys((*view.amounts, *(amount for one in sets for amount in one.amounts)))
+    signals = (*view.signals, *(signal for one in sets for signal in one.signals))
     return msgspec.structs.replace(view, entities=tuple(entities), amounts=tuple(amounts), signals=signals)
+
+
+def _alike(entity: Entity, known: Entity | RateFeature) -> bool:
+    """Whether it is an entity that is known; who does not name a parent leaves it to the other."""
+    return (entity.name, entity.key) == (known.name, known.key) and entity.parent in ("", known.parent)
 
 
 def chosen(view: FeatureView, names: Sequence[str]) -> FeatureView:
