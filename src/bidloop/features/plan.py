@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -170,16 +171,29 @@ class RatioPlan:
 
 
 @dataclass(frozen=True)
-class RatioColumns:
-    """The ratios of a plan by column, r of them; the sums are columns of the joined row.
+class RatioLevel:
+    """Ratios that have equally many others above them, by column: r of them, computed at once.
 
-    What a ratio is drawn towards weighs so many `events`, counted in the numerator, or so many `trials`, counted in the
-    denominator; one of the two is 0.
+    Parameters
+    ----------
+    rows
+        Where they stand among all ratios.
+    numerator, denominator
+        Their sums, as columns of the joined row, shape (r,).
+    parent
+        The ratio that each is drawn towards; at the top of the hierarchy none, and `prior` instead.
+    prior
+        The number that those at the top are drawn towards; NaN for none.
+    events, trials
+        What a ratio is drawn towards weighs so many of the numerator, or so many of the denominator; one of the two is 0.
+    cap
+        Largest value.
     """
 
+    rows: slice
     numerator: NDArray[np.intp]
     denominator: NDArray[np.intp]
-    parent: NDArray[np.intp]
+    parent: NDArray[np.intp] | None
     prior: NDArray[np.float64]
     events: NDArray[np.float64]
     trials: NDArray[np.float64]
@@ -217,14 +231,12 @@ class Plan:
     entities
         What is kept. The one of the account, with the empty key, is among them.
     ratios
-        All ratios, each behind the one that it is drawn towards.
+        All ratios: those that are drawn towards no other, then those that are drawn towards these, and so on.
     ratio_of
         Index of the ratio of a feature, by name.
     columns_of
         (entity, column) of a feature that reads a column as it is, or its first bin; along the hierarchy from the entity itself
         upwards. By the feature's name.
-    levels
-        The ratios by how many others stand above them: those of one level are computed at once.
     """
 
     view: FeatureView
@@ -233,12 +245,21 @@ class Plan:
     ratios: tuple[RatioPlan, ...]
     ratio_of: dict[str, int]
     columns_of: dict[str, tuple[tuple[int, int], ...]]
-    levels: tuple[NDArray[np.intp], ...]
 
     @functools.cached_property
     def offsets(self) -> NDArray[np.intp]:
         """Where each entity's columns begin in the joined row, shape (number of entities + 1,)."""
         return np.concatenate(([0], np.cumsum([entity.width for entity in self.entities]))).astype(np.intp)
+
+    @functools.cached_property
+    def entity_of(self) -> dict[str, int]:
+        """Index of the entity that each signal speaks of, by the signal's name."""
+        keys = {entity.key: i for i, entity in enumerate(self.entities)}
+        return {
+            signal.name: keys[self.view.key_of(signal.entity)]
+            for signal in self.view.signals
+            if isinstance(signal, Kept)
+        }
 
     @functools.cached_property
     def fading(self) -> Fading:
@@ -258,18 +279,25 @@ class Plan:
         )
 
     @functools.cached_property
-    def ratio_columns(self) -> RatioColumns:
-        """The ratios by column."""
-        ratios, begin = self.ratios, self.offsets
-        return RatioColumns(
-            numerator=np.array([begin[ratio.entity] + ratio.numerator for ratio in ratios], dtype=np.intp),
-            denominator=np.array([begin[ratio.entity] + ratio.denominator for ratio in ratios], dtype=np.intp),
-            parent=np.array([ratio.parent for ratio in ratios], dtype=np.intp),
-            prior=np.array([ratio.prior for ratio in ratios], dtype=np.float64),
-            events=np.array([ratio.strength if ratio.in_numerator else 0.0 for ratio in ratios], dtype=np.float64),
-            trials=np.array([0.0 if ratio.in_numerator else ratio.strength for ratio in ratios], dtype=np.float64),
-            cap=np.array([ratio.cap for ratio in ratios], dtype=np.float64),
-        )
+    def levels(self) -> tuple[RatioLevel, ...]:
+        """The ratios by how many stand above them."""
+        levels, begin, start = [], self.offsets, 0
+        for above, group in groupby(_heights(self.ratios)):
+            rows = slice(start, start + len(list(group)))
+            ratios, start = self.ratios[rows], rows.stop
+            levels.append(
+                RatioLevel(
+                    rows=rows,
+                    numerator=np.array([begin[ratio.entity] + ratio.numerator for ratio in ratios], dtype=np.intp),
+                    denominator=np.array([begin[ratio.entity] + ratio.denominator for ratio in ratios], dtype=np.intp),
+                    parent=np.array([ratio.parent for ratio in ratios], dtype=np.intp) if above else None,
+                    prior=np.array([ratio.prior for ratio in ratios], dtype=np.float64),
+                    events=np.array([ratio.strength if ratio.in_numerator else 0.0 for ratio in ratios]),
+                    trials=np.array([0.0 if ratio.in_numerator else ratio.strength for ratio in ratios]),
+                    cap=np.array([ratio.cap for ratio in ratios], dtype=np.float64),
+                )
+            )
+        return tuple(levels)
 
 
 @functools.lru_cache(maxsize=64)
@@ -344,14 +372,16 @@ class _Planner:
             name: tuple(_place(entities, entity, kind, column) for entity, kind, column in places)
             for name, places in self.columns.items()
         }
+        heights = _heights(self.ratios)
+        order = sorted(range(len(heights)), key=heights.__getitem__)
+        place = {ratio: i for i, ratio in enumerate(order)}
         return Plan(
             view=self.view,
             amounts=self.amounts,
             entities=entities,
-            ratios=tuple(self.ratios),
-            ratio_of=self.ratio_of,
+            ratios=tuple(replace(self.ratios[i], parent=place.get(self.ratios[i].parent, -1)) for i in order),
+            ratio_of={name: place[ratio] for name, ratio in self.ratio_of.items()},
             columns_of=columns_of,
-            levels=_levels(self.ratios),
         )
 
     def _entity(self, name: str) -> _Kept:
@@ -480,9 +510,9 @@ def _asked_of_ads(view: FeatureView) -> set[str]:
     return asked
 
 
-def _levels(ratios: Sequence[RatioPlan]) -> tuple[NDArray[np.intp], ...]:
-    """Indices of the ratios that have none above them, of those that have one, and so on."""
-    depth: list[int] = []
+def _heights(ratios: Sequence[RatioPlan]) -> list[int]:
+    """How many others stand above each."""
+    heights: list[int] = []
     for ratio in ratios:
-        depth.append(0 if ratio.parent < 0 else depth[ratio.parent] + 1)
-    return tuple(np.flatnonzero(np.array(depth) == level) for level in range(max(depth, default=-1) + 1))
+        heights.append(0 if ratio.parent < 0 else heights[ratio.parent] + 1)
+    return heights

@@ -73,6 +73,7 @@ class _Values:
         self.plan, self.described, self.opportunities = plan, described, opportunities
         self.instants = np.array(instants, dtype=np.float64)
         self.absent = absent
+        self.distributions: dict[tuple[tuple[tuple[int, int], ...], float], Floats] = {}
         self.states = _told_instead(plan, states, opportunities)
 
     def table(self) -> FeatureTable:
@@ -100,21 +101,16 @@ class _Values:
         return FeatureTable(self.plan.view.version, numeric, self.described.categorical)
 
     def _ratios(self) -> Floats:
-        columns = self.plan.ratio_columns
-        # Taken back before it was added, or more than was added: less than nothing was not seen.
-        over = np.maximum(self.states[:, columns.numerator], 0.0)
-        under = np.maximum(self.states[:, columns.denominator], 0.0)
-        values = np.empty_like(over)
+        values = np.empty((len(self.states), len(self.plan.ratios)))
         with np.errstate(divide="ignore", invalid="ignore"):  # what is divided by nothing is not used
-            for level, rows in enumerate(self.plan.levels):
-                x, y = over[:, rows], under[:, rows]
-                prior = values[:, columns.parent[rows]] if level else columns.prior[rows]
-                drawn = (x + columns.events[rows] + columns.trials[rows] * prior) / (
-                    y + columns.events[rows] / prior + columns.trials[rows]
-                )
-                ratio = np.where(prior > 0.0, drawn, x / y)  # where there is no prior (NaN or 0), the plain ratio
-                unseen = prior if level else np.nan
-                values[:, rows] = np.where(y >= FORGOTTEN, np.minimum(ratio, columns.cap[rows]), unseen)
+            for level in self.plan.levels:
+                # Taken back before it was added, or more than was added: less than nothing was not seen.
+                x = np.maximum(self.states[:, level.numerator], 0.0)
+                y = np.maximum(self.states[:, level.denominator], 0.0)
+                prior = level.prior if level.parent is None else values[:, level.parent]
+                drawn = (x + level.events + level.trials * prior) / (y + level.events / prior + level.trials)
+                ratio = np.minimum(np.where(prior > 0.0, drawn, x / y), level.cap)  # without a prior the plain ratio
+                values[:, level.rows] = np.where(y >= FORGOTTEN, ratio, np.nan if level.parent is None else prior)
         return values
 
     def _signal(self, signal: Signal) -> Floats:
@@ -161,28 +157,30 @@ class _Values:
         return value
 
     def _quantile(self, signal: Quantile) -> Floats:
-        places = range(len(self.plan.columns_of[signal.name]))
-        share: Floats | None = None
-        for level in reversed(places):
-            counts = np.maximum(self._column(signal.name, level, BINS), 0.0)
-            if share is not None:
-                counts = counts + signal.strength * share
-            total = counts.sum(axis=1, keepdims=True)
-            share = np.where(total >= FORGOTTEN, counts / np.where(total >= FORGOTTEN, total, 1.0), 0.0)
-        assert share is not None
-        below = np.cumsum(share, axis=1)
+        below = self._shares(signal)
+        share = np.diff(below, axis=1, prepend=0.0)
         bin = np.minimum((below < signal.quantile).sum(axis=1), BINS - 1)
         rows = np.arange(len(bin))
-        within = (signal.quantile - (below[rows, bin] - share[rows, bin])) / np.where(
-            share[rows, bin] > 0.0, share[rows, bin], 1.0
-        )
+        width = share[rows, bin]
+        within = (signal.quantile - below[rows, bin] + width) / np.where(width > 0.0, width, 1.0)
         value = EDGES[bin] * np.exp2(np.clip(within, 0.0, 1.0) / 2)
         return np.where(below[:, -1] > 0.5, value, np.nan)
 
+    def _shares(self, signal: Quantile) -> Floats:
+        """The share of the values up to the end of each bin, shape (n, bins); zero where nothing is known."""
+        key = (self.plan.columns_of[signal.name], signal.strength)
+        if key not in self.distributions:
+            share = np.zeros((len(self.instants), BINS))
+            for level in reversed(range(len(key[0]))):
+                counts = np.maximum(self._column(signal.name, level, BINS), 0.0) + signal.strength * share
+                total = counts.sum(axis=1, keepdims=True)
+                share = np.where(total >= FORGOTTEN, counts / np.where(total >= FORGOTTEN, total, 1.0), 0.0)
+            self.distributions[key] = np.cumsum(share, axis=1)
+        return self.distributions[key]
+
     def _known(self, signal: Total | Ratio, values: Floats) -> Floats:
         """The values, missing where the opportunity names no such entity."""
-        [entity] = [i for i, one in enumerate(self.plan.entities) if one.key == self.plan.view.key_of(signal.entity)]
-        nobody = self.absent[entity]
+        nobody = self.absent[self.plan.entity_of[signal.name]]
         return values if nobody is None else np.where(np.array(nobody), np.nan, values)
 
 
@@ -209,8 +207,9 @@ def _told_instead(plan: Plan, states: Floats, opportunities: Sequence[Opportunit
     impressions = int(plan.offsets[entity]) + column
     unseen = [(i, past) for i, past in told if states[i, impressions] < FORGOTTEN]
     if unseen:
-        clicks = plan.ratio_columns.numerator[plan.ratio_of[f"{CELL}_ctr"]]
-        conversions = plan.ratio_columns.numerator[plan.ratio_of[f"{CELL}_conversion_rate"]]
+        begin = int(plan.offsets[entity])
+        clicks = begin + plan.ratios[plan.ratio_of[f"{CELL}_ctr"]].numerator
+        conversions = begin + plan.ratios[plan.ratio_of[f"{CELL}_conversion_rate"]].numerator
         states = states.copy()
         for i, past in unseen:
             states[i, [impressions, clicks, conversions]] = _counts(past)
