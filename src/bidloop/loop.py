@@ -39,6 +39,7 @@ from bidloop.core.outcome import Observations
 from bidloop.core.prediction import POOLED, Attribution
 from bidloop.events.intake import Intake, Receipt
 from bidloop.events.ports import EventLog
+from bidloop.features.health import FeatureHealth
 from bidloop.features.ports import OnlineStore
 from bidloop.features.view import FeatureView
 from bidloop.outcomes.joining import Joiner
@@ -83,6 +84,8 @@ class Loop:
         How the history is split and what is trained.
     ids
         Where decision ids come from; exploration's draw is a hash of the id, so seeded ids make a run repeatable.
+    health
+        Where what is missing or senseless among the features is counted; by default anew.
 
     Notes
     -----
@@ -107,10 +110,12 @@ class Loop:
         policies: Path,
         renewal: RenewalSettings,
         ids: Callable[[Clock], str] | None = None,
+        health: FeatureHealth | None = None,
     ) -> None:
         self.clock = clock
         self.view = view
         self.features = features
+        self.health = health or FeatureHealth(view)
         self.predictor = predictor
         self.bidder = bidder
         self.pacer = pacer
@@ -213,6 +218,7 @@ class Loop:
                     # Joined once, a page waits here for as long as the store of features does not answer.
                     known, page = self._page
                     self.features.observe(known, page)
+                    self.health.saw(event for _, event in page)
                     self._book(known)
                     self._page = None
                 self._position = page[-1][0]
@@ -310,10 +316,13 @@ class Loop:
 
     def _features_of(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
         try:
-            return self.features.read(opportunities)
+            table = self.features.read(opportunities)
         except Unavailable:  # an answer from what the caller knows, that says so, is better than none
+            self.health.failed()
             _log.exception("the store of features does not answer")
             return FeatureTable(UNAVAILABLE, {}, {})
+        self.health.add(table)
+        return table
 
     def _book(self, observations: Observations) -> None:
         """Book what was spent."""

@@ -65,6 +65,8 @@ COMMANDS = (
     [], ["demo"], ["ingest"], ["train"], ["predict"], ["replay"], ["replay", "rtb"], ["serve"], ["explain"], ["check"],
     ["absorb"], ["events"], ["events", "schema"], ["events", "counts"], ["events", "prune"], ["keys"], ["keys", "create"],
     ["keys", "list"], ["keys", "revoke"], ["quarantine"], ["quarantine", "list"], ["quarantine", "show"],
+    ["features"], ["features", "list"], ["features", "show"], ["features", "diff"], ["features", "lineage"],
+    ["features", "backfill"], ["features", "health"], ["features", "docs"],
     ["quarantine", "replay"], ["quarantine", "dismiss"], ["privacy"], ["privacy", "export"], ["privacy", "erase"],
 )  # fmt: skip
 

@@ -48,7 +48,7 @@ def test_what_only_the_history_still_has_of_a_person_is_exported_and_forgotten_w
     assert export_person(house, "anna") == before
     prune_all(house)
     assert export_person(house, "anna") == before
-    assert erase_person(house, "anna") == {"events": 0, "decisions": 0, "history": 3, "quarantine": 0}
+    assert erase_person(house, "anna") == {"events": 0, "decisions": 0, "history": 3, "features": 0, "quarantine": 0}
     assert export_person(house, "anna") == export_person(house, "phone", "device_id") == []
     assert len(export_person(house, "ben")) == 1
 

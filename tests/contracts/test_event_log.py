@@ -302,10 +302,13 @@ def test_what_arrives_late_of_an_erased_person_is_erased_too_and_what_they_do_af
 
 def test_pruning_drops_whole_days_and_their_ids_stay_known(open_log) -> None:
     log = open_log()
+    assert log.head() == 0
     log.append([click(1), click(2)])
+    assert log.head() == log.read()[-1][0]
     assert log.prune(datetime.now(UTC)) == 0
     assert log.prune(datetime.now(UTC) + timedelta(days=1)) == 2
     assert log.read() == []
+    assert log.head() == 2
     assert log.append([click(1), click(3)]).accepted == 1
     assert [event.event_id for _, event in log.read()] == ["click-3"]
 

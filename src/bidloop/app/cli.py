@@ -130,6 +130,7 @@ def train(
     """Train every candidate on the history, judge them on held-out days, and put the best on the shelf."""
     from bidloop.app.checking import refuse_failed_batches
     from bidloop.app.evidence import model_rows
+    from bidloop.app.feature_lineage import told_training
     from bidloop.app.report.tables import model_row
     from bidloop.app.terminal import out, print_json, print_table, progress
     from bidloop.app.wiring import open_house, open_loop
@@ -139,8 +140,9 @@ def train(
     if not despite:
         refuse_failed_batches(house)
     loop = open_loop(settings, training=True, house=house)
-    with progress("Training", 1.0) as bar:
+    with told_training(house, loop.view) as run, progress("Training", 1.0) as bar:
         renewal = loop.renew(lambda doing, share: bar(share, doing))
+        run.trained(renewal.version)
     if as_json:
         print_json(renewal)
         return

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from bidloop.app.wiring import House
+from bidloop.app.wiring import House, shared_features
 from bidloop.core.errors import CorruptArtifact, InvalidInput
 from bidloop.core.event import DeviceLinked, Event
 from bidloop.events.packing import pack, unpack
@@ -34,14 +34,19 @@ def export_person(house: House, identifier: str, kind: str = "user_id") -> list[
 
 
 def erase_person(house: House, identifier: str, kind: str = "user_id") -> dict[str, int]:
-    """Forget a person in the log, the history, the decisions and the quarantine; says how many records of each.
+    """Forget a person in the log, the history, the decisions, the quarantine and a shared store of features; says how many
+    records of each.
+
+    A process that decides keeps what it knows of the person in its memory until it is started again.
 
     Events of before this moment that still wait in a stream are treated alike when they arrive.
     """
     now = datetime.now(UTC)
     persons = _pseudonyms(house, identifier, kind)
-    erased = {"events": 0, "decisions": 0, "history": 0}
+    erased = {"events": 0, "decisions": 0, "history": 0, "features": 0}
+    features = shared_features(house)
     for person in persons:
+        erased["features"] += 0 if features is None else features.forget(person)
         erased["events"] += house.log.erase(person, now)
         erased["decisions"] += house.decisions.erase(person)
         erased["history"] += house.history.erase(person)

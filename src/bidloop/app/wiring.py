@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -36,7 +37,9 @@ from bidloop.events.publisher import Publisher
 from bidloop.events.reception import Reception
 from bidloop.events.sealing import Seal
 from bidloop.events.settings import StreamSettings
+from bidloop.features.catalogue import Catalogue
 from bidloop.features.definitions import read_definitions
+from bidloop.features.health import FeatureHealth
 from bidloop.features.online import InProcessStore
 from bidloop.features.ports import OnlineStore
 from bidloop.features.signal_sets import (
@@ -61,6 +64,9 @@ if TYPE_CHECKING:
 
 VIEWS = ("auto", "campaign", "display", "ipinyou")
 
+SHORTEST_STEP = 0.1
+"""Shortest steps of time, in seconds, of a view whose values are shared."""
+
 _log = getLogger("bidloop.wiring")
 
 
@@ -70,18 +76,23 @@ class House:
 
     Parameters
     ----------
+    name
+        What its database is known by, so that several accounts may share a server.
     log, quarantine, decisions, keys
         In the database.
     stream
         Where events wait for `bidloop absorb`; `None` where they go straight to the log.
     intake, door, reception
         The way into the log; the way in for events from outside, which is the intake or the stream; and what reads them.
+    shelf, views
+        The models, and the feature views that were ever used.
     privacy, seal
         What takes people out of events, and what seals bytes that may name them.
     connections
         What `close` gives back.
     """
 
+    name: str
     home: Path
     settings: Settings
     clock: Clock
@@ -97,6 +108,7 @@ class House:
     privacy: Privacy
     seal: Seal
     shelf: Shelf
+    views: Catalogue
     connections: ExitStack
 
     def close(self) -> None:
@@ -151,6 +163,7 @@ def open_house(settings: Settings, clock: Clock | None = None, *, new_key: bool 
         connections.callback(stream.close)
     intake = Intake(log, clock, sensible)
     return House(
+        name=agreed(engine, "name", secrets.token_hex(8)),
         home=home,
         settings=settings,
         clock=clock,
@@ -166,6 +179,7 @@ def open_house(settings: Settings, clock: Clock | None = None, *, new_key: bool 
         privacy=privacy,
         seal=seal,
         shelf=Shelf(home / "models"),
+        views=Catalogue(home / "views", clock),
         connections=connections,
     )
 
@@ -204,11 +218,12 @@ def open_loop(
     """
     house = house or open_house(settings, clock)
     bundle = champion(house)
-    view = view_of(house) if bundle is None or training else msgspec.convert(bundle.view, FeatureView)
+    view = view_of(house) if training else served_view(house)
     bidding = msgspec.structs.replace(settings.bidding, timezone=settings.timezone, currency=settings.currency)
     joiner = Joiner(house.decisions, settings.outcomes)
-    features = InProcessStore(view)
-    known, position = _learned(house.log, joiner, features)
+    features = open_store(house, view)
+    health = FeatureHealth(view)
+    known, position = _learned(house.log, joiner, features, health)
     # What a restatement takes back or adds belongs to the period of its row, and leaves it with what is told of it last.
     periods, of = np.unique(known.at if known.spent_at is None else known.spent_at, return_inverse=True)
     shown = np.maximum(0.0, np.bincount(of, known.impressions, minlength=len(periods)))
@@ -229,9 +244,67 @@ def open_loop(
         policies=_remember(bidding, house.home / "policies"),
         renewal=settings.renewal,
         ids=ids,
+        health=health,
     )
+    house.views.keep(view)
     loop.rebuild(known, position)
     return loop
+
+
+def open_store(house: House, view: FeatureView) -> OnlineStore:
+    """The store of feature values that the settings ask for.
+
+    Raises
+    ------
+    ConfigurationError
+        When a store that is shared has no address, or the view no steps of time.
+    """
+    settings = house.settings.features
+    if settings.store == "memory":
+        return InProcessStore(view)
+    if settings.store == "feast":
+        from bidloop.adapters.feast.repository import FeastRepository
+        from bidloop.adapters.feast.store import FeastStore
+
+        online: Literal["redis", "sqlite"] = "redis" if settings.redis_url else "sqlite"
+        repository = FeastRepository(house.home / "feast", online=online, redis_url=settings.redis_url)
+        return FeastStore(view, repository, clock=house.clock)
+    if not settings.redis_url:
+        raise ConfigurationError("features.store = 'redis' without an address", expected="features.redis_url")
+    if view.resolution_seconds < SHORTEST_STEP:
+        raise ConfigurationError(
+            f"features.store = 'redis' with features.resolution_seconds = {settings.resolution_seconds:g}",
+            expected=f"at least {SHORTEST_STEP:g}: a shared store keeps what is new step by step",
+            remedy="Set features.resolution_seconds = 1 and train again.",
+        )
+    from bidloop.adapters.redis.feature_store import RedisFeatureStore
+
+    store = RedisFeatureStore(
+        view,
+        settings.redis_url,
+        clock=house.clock,
+        prefix=f"bidloop:features:{house.name}",
+        keep_seconds=settings.keep_seconds,
+        expire_days=settings.expire_days,
+    )
+    house.connections.callback(store.close)
+    if store.position > house.log.head():
+        _log.warning("The store of features knows more than the log, which was taken back: it is built anew.")
+        store.clear()
+    return store
+
+
+def shared_features(house: House) -> OnlineStore | None:
+    """The store of feature values that others use as well; `None` where each process has its own."""
+    if house.settings.features.store == "memory":
+        return None
+    return open_store(house, served_view(house))
+
+
+def served_view(house: House) -> FeatureView:
+    """The feature view of the model that serves, or before the first training that of the settings."""
+    bundle = champion(house)
+    return view_of(house) if bundle is None else msgspec.convert(bundle.view, FeatureView)
 
 
 def champion(house: House) -> Bundle | None:
@@ -258,29 +331,30 @@ def view_of(house: House) -> FeatureView:
     sets = [ready[name]() for name in wanted.signals]
     if wanted.definitions:
         sets.append(read_definitions(Path(wanted.definitions)))
-    view = chosen(with_signals(_base_view(house), *sets), wanted.use)
+    view = chosen(_base_view(house, lambda view: with_signals(view, *sets)), wanted.use)
     if wanted.resolution_seconds:
         view = msgspec.structs.replace(view, resolution_seconds=wanted.resolution_seconds)
     return view
 
 
-def _base_view(house: House) -> FeatureView:
+def _base_view(house: House, complete: Callable[[FeatureView], FeatureView]) -> FeatureView:
+    """The view that suits what the log carries, completed; what cannot stand beside the rest is not looked at."""
     settings, wanted = house.settings, house.settings.features
     if wanted.view not in VIEWS:
         raise ConfigurationError(f"features.view = {wanted.view!r}", expected=f"one of {', '.join(VIEWS)}")
+    complete(campaign_view())  # what is wrong with the signals is said before what events carry is suspected
     house.history.sync()
     logged = house.history.attributes()
     if wanted.view == "ipinyou" or (wanted.view == "auto" and set(logged) == set(ATTRIBUTES)):
-        return ipinyou_view()
+        return complete(ipinyou_view())
     attributes, measures = wanted.attributes, wanted.measures
     told = house.history.measures()
     if wanted.view == "campaign" or (wanted.view == "auto" and not (attributes or logged)):
-        return campaign_view(
-            settings.timezone, measures or _distinct(told, lambda names: campaign_view(measures=names))
-        )
-    attributes = attributes or _distinct(logged, lambda names: display_view(names))
-    measures = measures or _distinct(told, lambda names: display_view(attributes, names))
-    return display_view(attributes, measures, settings.timezone, cell=wanted.cell or attributes[:1])
+        measures = measures or _distinct(told, lambda names: complete(campaign_view(measures=names)))
+        return complete(campaign_view(settings.timezone, measures))
+    attributes = attributes or _distinct(logged, lambda names: complete(display_view(names)))
+    measures = measures or _distinct(told, lambda names: complete(display_view(attributes, names)))
+    return complete(display_view(attributes, measures, settings.timezone, cell=wanted.cell or attributes[:1]))
 
 
 def _distinct(told: Sequence[str], view: Callable[[Sequence[str]], FeatureView]) -> tuple[str, ...]:
@@ -299,12 +373,15 @@ def _distinct(told: Sequence[str], view: Callable[[Sequence[str]], FeatureView])
     return kept
 
 
-def _learned(log: EventLog, joiner: Joiner, features: OnlineStore) -> tuple[Observations, int]:
+def _learned(
+    log: EventLog, joiner: Joiner, features: OnlineStore, health: FeatureHealth
+) -> tuple[Observations, int]:
     """Have the store of features learn all that the log tells, in its order; says what it tells of ads, and up to where."""
     position, pages = 0, [joiner.join(())]
     while page := log.read(position):
         pages.append(joiner.join([event for _, event in page], [at for at, _ in page]))
         features.observe(pages[-1], page)
+        health.saw(event for _, event in page)
         position = page[-1][0]
     known = Observations(
         at=np.concatenate([page.at for page in pages]),

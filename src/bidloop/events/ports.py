@@ -70,6 +70,10 @@ class EventLog(Protocol):
         """
         ...
 
+    def head(self) -> int:
+        """The position that was given out last; 0 before the first. Pruning does not take it back."""
+        ...
+
     def counts(self) -> dict[str, int]:
         """How many events there are of each type (``impression_served`` …)."""
         ...

@@ -28,6 +28,12 @@ them to the same values.
 | decayed running sums of many keys at once | `scan` |
 | which increments make sense: `check_increments` | `increments` |
 | which cell an opportunity belongs to: `cell_keys` | `cells` |
+| features of one's own, from a file | `definitions` |
+| which features a model looks at, and where their values are kept | `settings` |
+| every view that was ever used, by version: `Catalogue` | `catalogue` |
+| one feature in words: `describe_feature`, and its formula | `cards`, `formulas` |
+| from events to features: `lineage` | `lineage` |
+| values that are missing or make no sense: `FeatureHealth`, and what to think of them | `health`, `verdicts` |
 | what the loop asks of a store of features: `OnlineStore` | `ports` |
 | the derived figures of one report row: `engineer`, `normalise` | `engineered` |
 """

@@ -26,7 +26,7 @@ from bidloop.features.signals import (
     Total,
     Utilisation,
 )
-from bidloop.features.view import FeatureView, RateFeature
+from bidloop.features.view import FeatureView
 
 SPANS: Mapping[str, float] = {"1h": 1 / 24, "1d": 1.0, "7d": 7.0, "30d": 30.0}
 """Spans over which signals of campaigns are kept, in days by name."""
@@ -57,15 +57,16 @@ def with_signals(view: FeatureView, *sets: SignalSet) -> FeatureView:
     ('year_sin', 'year_cos', 'season')
     """
     entities = list(view.entities)
+    rates = [Entity(name=rate.name, key=rate.key, parent=rate.parent) for rate in view.rates]
     for entity in (entity for one in sets for entity in one.entities):
-        if not any(_alike(entity, known) for known in (*view.rates, *entities)):
+        if not any(_alike(entity, known) for known in (*rates, *entities)):
             entities.append(entity)  # where only the name is known, the view refuses it
     amounts = dict.fromkeys((*view.amounts, *(amount for one in sets for amount in one.amounts)))
     signals = (*view.signals, *(signal for one in sets for signal in one.signals))
     return msgspec.structs.replace(view, entities=tuple(entities), amounts=tuple(amounts), signals=signals)
 
 
-def _alike(entity: Entity, known: Entity | RateFeature) -> bool:
+def _alike(entity: Entity, known: Entity) -> bool:
     """Whether it is an entity that is known; who does not name a parent leaves it to the other."""
     return (entity.name, entity.key) == (known.name, known.key) and entity.parent in ("", known.parent)
 

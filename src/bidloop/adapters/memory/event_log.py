@@ -88,6 +88,11 @@ class MemoryEventLog:
             start = bisect_right(self._rows, after, key=lambda row: row.position)
             return [(row.position, row.event) for row in self._rows[start : start + limit]]
 
+    def head(self) -> int:
+        """The position that was given out last."""
+        with self._turn:
+            return self._positions
+
     def counts(self) -> dict[str, int]:
         """How many events there are of each type."""
         with self._turn:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.commands.core import Script
-from redis.retry import Retry
 
-from bidloop.core.errors import ConfigurationError, InvalidInput, Unavailable
+from bidloop.adapters.redis.connection import Connection, says
+from bidloop.core.errors import ConfigurationError, InvalidInput
 from bidloop.events.ports import Delivery, Lag, Parcel, Published
 from bidloop.events.settings import StreamSettings
 
@@ -30,15 +25,6 @@ _ANSWER_S = 10.0
 _LONGEST_WAIT_S = 5.0
 
 _STATES: dict[int, Published] = {ord("f"): "fresh", ord("k"): "known", ord("c"): "changed"}
-_PASSING = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.ReadOnlyError,
-    redis.OutOfMemoryError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.TryAgainError,
-)
-_PASSING_WORDS = ("MISCONF", "NOREPLICAS", "BUSY ")  # a full disk, no replica, another script that runs too long
 _log = logging.getLogger("bidloop.stream")
 
 T = TypeVar("T")
@@ -63,23 +49,9 @@ class RedisEventStream:
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        try:
-            self._client = redis.Redis.from_url(
-                settings.url,
-                protocol=2,
-                socket_timeout=_ANSWER_S,
-                socket_connect_timeout=_ANSWER_S / 2,
-                socket_keepalive=True,
-                retry=Retry(NoBackoff(), 0),  # whoever asks knows better whether to wait, and for how long
-            )
-        except ValueError as error:
-            raise ConfigurationError(
-                "stream.url that is no address of a Redis",
-                expected="redis://host:port/db, rediss:// or unix://",
-                remedy="Set stream.url.",
-            ) from error
+        self._server = Connection(settings.url, "stream.url", _ANSWER_S)
+        self._client, self._asking, script = self._server.client, self._server.asking, self._server.script
         self._settings = settings
-        self._where = _without_password(settings.url)
         self._stream, self._group = settings.name, settings.group
         # The braces keep all keys on one node of a cluster: a key without any is hashed whole.
         tag = self._stream if "{" in self._stream else f"{{{self._stream}}}"
@@ -87,13 +59,9 @@ class RedisEventStream:
         self._published, self._finished = f"{tag}:published", f"{tag}:finished:{self._group}"
         self._dead = f"{tag}:dead"
         self._sizes: dict[str, int] = {}
-        self._publish, self._join = self._script("publish"), self._script("groups", "join")
-        self._reclaim, self._done, self._bury = (
-            self._script("reclaim"),
-            self._script("groups", "done"),
-            self._script("bury"),
-        )
-        self._lag, self._trim = self._script("groups", "lag"), self._script("groups", "trim")
+        self._publish, self._join = script("publish"), script("groups", "join")
+        self._reclaim, self._done, self._bury = script("reclaim"), script("groups", "done"), script("bury")
+        self._lag, self._trim = script("groups", "lag"), script("groups", "trim")
 
     @classmethod
     def open(cls, settings: StreamSettings) -> RedisEventStream:
@@ -211,11 +179,7 @@ class RedisEventStream:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
-
-    def _script(self, *names: str) -> Script:
-        text = "\n".join(Path(__file__).with_name(f"{name}.lua").read_text() for name in names)
-        return self._client.register_script(text)
+        self._server.close()
 
     def _delivery(self, entry: bytes, fields: dict[bytes, bytes], attempts: int = 1) -> Delivery:
         delivery = Delivery(entry.decode(), fields.get(b"lines", repr(fields).encode()), attempts)
@@ -233,7 +197,7 @@ class RedisEventStream:
             try:
                 return call()
             except redis.ResponseError as error:
-                if not _says(error, "NOGROUP", "no such key"):
+                if not says(error, "NOGROUP", "no such key"):
                     raise
             self._make_group()
             return call()
@@ -248,50 +212,12 @@ class RedisEventStream:
             _log.warning(
                 "Redis at %s keeps nothing on disk (appendonly no): events that it acknowledged are lost when it crashes. "
                 "Set 'appendonly yes', and 'appendfsync always' to survive a power cut as well.",
-                self._where,
+                self._server.where,
             )
         if int(told.get("maxmemory", 0)) and told.get("maxmemory-policy", "").startswith("allkeys"):
             _log.warning(
                 "Redis at %s may drop the whole stream when its memory is full (maxmemory-policy %s). "
                 "Set 'maxmemory-policy noeviction': then senders are told to wait.",
-                self._where,
+                self._server.where,
                 told["maxmemory-policy"],
             )
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        try:
-            yield
-        except (
-            redis.AuthenticationError,
-            redis.exceptions.AuthorizationError,
-            redis.exceptions.NoPermissionError,
-        ) as error:
-            raise ConfigurationError(
-                f"Redis at {self._where} does not let us in ({error})",
-                expected="a user who may use streams, keys and scripts",
-                remedy="Set user and password in stream.url.",
-            ) from error
-        except redis.RedisError as error:
-            if not isinstance(error, _PASSING) and not _says(error, *_PASSING_WORDS):
-                raise
-            raise Unavailable(
-                f"Redis at {self._where} takes no commands ({error})",
-                expected="a server that answers",
-                remedy="Start it or give it memory and disk, or set stream.url; then the same again is right.",
-            ) from error
-
-
-def _says(error: Exception, *words: str) -> bool:
-    """Whether an error is one of some; from inside a script, the server puts words of its own around it."""
-    return any(word in str(error) for word in words)
-
-
-def _without_password(url: str) -> str:
-    """An address without user, password and query.
-
-    >>> _without_password("redis://anna:secret@cache.example:6379/0?password=secret")
-    'redis://cache.example:6379/0'
-    """
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

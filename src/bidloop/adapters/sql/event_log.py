@@ -115,6 +115,12 @@ class SqlEventLog:
             for position, payload in self._rows(query.order_by(events.c.position).limit(limit))
         ]
 
+    def head(self) -> int:
+        """The position that was given out last."""
+        with answering(self._engine), self._engine.connect() as connection:
+            head: int = connection.execute(select(log_head.c.position)).scalar_one()
+        return head
+
     def counts(self) -> dict[str, int]:
         """How many events there are of each type."""
         query = select(events.c.type, func.count()).group_by(events.c.type).order_by(events.c.type)

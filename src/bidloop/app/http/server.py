@@ -68,7 +68,9 @@ def create_app(loop: Loop, settings: Settings, house: House) -> Starlette:
     requests = RateLimit(http.requests_per_second, math.ceil(http.requests_per_second))
     doorkeeper = Doorkeeper(keyring, networks(http.trusted_proxies), requests)
     backlog = None if house.stream is None else Backlog(house.stream, settings.stream)
-    metrics = Metrics(loop.predictor, None if backlog is None else lambda: backlog.lag)
+    metrics = Metrics(
+        loop.predictor, None if backlog is None else lambda: backlog.lag, features=loop.health, clock=house.clock
+    )
     decisions = DecisionQueue(loop)
     # What waits in a stream is stored by another process, and the loop follows the log by itself.
     events = EventQueue(house.reception, house.door, loop.follow if house.stream is None else None)
