@@ -67,7 +67,12 @@ def instant_of(at: datetime) -> int:
 def microseconds(opportunities: Sequence[Opportunity], lag_seconds: float = 0.0) -> list[int]:
     """The instants of n opportunities, by `instant_of`, or so much before them."""
     lag = round(lag_seconds * 1e6)
-    return [instant_of(opportunity.at) - lag for opportunity in opportunities]
+    instants: list[int] = []
+    last: datetime | None = None
+    for opportunity in opportunities:  # the candidates of one request share one instant, and it is reckoned once
+        instants.append(instants[-1] if opportunity.at is last else instant_of(opportunity.at) - lag)
+        last = opportunity.at
+    return instants
 
 
 class LocalTimes:
@@ -83,7 +88,11 @@ class LocalTimes:
 
     def __init__(self, opportunities: Sequence[Opportunity | Happening], timezone: str) -> None:
         zone = ZoneInfo(timezone)
-        self.local = [opportunity.at.astimezone(zone) for opportunity in opportunities]
+        self.local: list[datetime] = []
+        last: datetime | None = None
+        for opportunity in opportunities:
+            self.local.append(self.local[-1] if opportunity.at is last else opportunity.at.astimezone(zone))
+            last = opportunity.at
 
     def column(self, part: str) -> list[str]:
         """``hour`` ('0' … '23'), ``weekday`` ('monday' …) or ``part_of_day``, as n texts."""

@@ -90,6 +90,12 @@ class EntityPlan:
     latest_input: NDArray[np.intp]
 
     @functools.cached_property
+    def rates(self) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """The different `per_us`, and which of them each fading sum takes: of columns that fade alike one power is enough."""
+        different, of = np.unique(self.per_us, return_inverse=True)
+        return different, of
+
+    @functools.cached_property
     def sums(self) -> slice:
         """Columns of the fading sums."""
         return slice(0, len(self.sum_input))
@@ -202,19 +208,18 @@ class RatioLevel:
 
 @dataclass(frozen=True)
 class Fading:
-    """How the joined row fades: f factors, and which of them each of its k fading sums takes.
+    """How the joined row fades: f factors, and which of them each of its columns takes.
 
     Parameters
     ----------
     entity, per_us
         Of each factor, shape (f,).
-    columns, of
-        The fading sums, and the factor of each, shape (k,).
+    of
+        The factor of each column, shape (total width,); -1, which stands for 1, where it does not fade.
     """
 
     entity: NDArray[np.intp]
     per_us: NDArray[np.float64]
-    columns: NDArray[np.intp]
     of: NDArray[np.intp]
 
 
@@ -247,6 +252,11 @@ class Plan:
     columns_of: dict[str, tuple[tuple[int, int], ...]]
 
     @functools.cached_property
+    def version(self) -> str:
+        """Version of the view."""
+        return self.view.version  # to hash a view takes as long as to read a row
+
+    @functools.cached_property
     def offsets(self) -> NDArray[np.intp]:
         """Where each entity's columns begin in the joined row, shape (number of entities + 1,)."""
         return np.concatenate(([0], np.cumsum([entity.width for entity in self.entities]))).astype(np.intp)
@@ -265,17 +275,15 @@ class Plan:
     def fading(self) -> Fading:
         """How the joined row fades."""
         factors: dict[tuple[int, float], int] = {}
-        columns, of = [], []
+        of = np.full(int(self.offsets[-1]), -1, dtype=np.intp)
         for i, entity in enumerate(self.entities):
             for column, per_us in enumerate(entity.per_us.tolist()):
                 if per_us:
-                    columns.append(int(self.offsets[i]) + column)
-                    of.append(factors.setdefault((i, per_us), len(factors)))
+                    of[int(self.offsets[i]) + column] = factors.setdefault((i, per_us), len(factors))
         return Fading(
             entity=np.array([i for i, _ in factors], dtype=np.intp),
             per_us=np.array([per_us for _, per_us in factors], dtype=np.float64),
-            columns=np.array(columns, dtype=np.intp),
-            of=np.array(of, dtype=np.intp),
+            of=of,
         )
 
     @functools.cached_property

@@ -14,6 +14,8 @@ FIELDS: Final = ("campaign_id", "ad_group_id", "keyword", "device", "location", 
 """Text fields of an opportunity that a feature may read. Ids of one opportunity or one user are not among them: they
 name single persons or events, and a rate over them would learn the noise of one."""
 
+_ENUMS: Final = ("auction", "charge")
+
 PERSON: Final = "user_id"
 """The pseudonym of a user: part of a key, never a category."""
 
@@ -55,8 +57,8 @@ def check_key(source: str) -> None:
 def column(source: str, opportunities: Sequence[Opportunity], times: LocalTimes) -> list[str]:
     """The value at a source for n opportunities, as n texts; empty where there is none."""
     if source in FIELDS or source == PERSON:
-        # `str` of a StrEnum is its value; for plain text it is free.
-        return list(map(str, map(attrgetter(source), opportunities)))
+        values = map(attrgetter(source), opportunities)
+        return list(map(str, values)) if source in _ENUMS else list(values)  # `str` of a StrEnum is its value
     kind, _, name = source.partition(".")
     if kind == "attributes":
         return [opportunity.attributes.get(name, "") for opportunity in opportunities]

@@ -55,7 +55,8 @@ def advanced(entity: EntityPlan, states: Floats, elapsed: NDArray[np.int64] | in
     """
     later = np.array(states, dtype=np.float64)
     passed = np.asarray(elapsed, dtype=np.float64).reshape(-1, 1)
-    later[:, entity.sums] *= np.exp2(-passed * entity.per_us)
+    rates, of = entity.rates
+    later[:, entity.sums] *= np.exp2(-passed * rates)[:, of]
     return later
 
 
@@ -116,6 +117,7 @@ def joined(plan: Plan, states: Sequence[Floats], elapsed: NDArray[np.int64]) -> 
     together = np.concatenate(states, axis=1)
     fading = plan.fading
     # One power for each kind of entity and half-life, not for each column: this is most of the work of a read.
-    left = np.exp2(-elapsed[:, fading.entity] * fading.per_us)
-    together[:, fading.columns] *= left[:, fading.of]
+    left = np.ones((len(together), len(fading.per_us) + 1))
+    np.exp2(-elapsed[:, fading.entity] * fading.per_us, out=left[:, :-1])
+    together *= left.take(fading.of, axis=1, mode="wrap")
     return together

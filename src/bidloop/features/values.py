@@ -98,7 +98,7 @@ class _Values:
                 numeric[signal.name] = self._known(signal, ratios[:, self.plan.ratio_of[signal.name]])
             else:
                 numeric[signal.name] = self._signal(signal)
-        return FeatureTable(self.plan.view.version, numeric, self.described.categorical)
+        return FeatureTable(self.plan.version, numeric, self.described.categorical)
 
     def _ratios(self) -> Floats:
         values = np.empty((len(self.states), len(self.plan.ratios)))
