@@ -125,7 +125,7 @@ def test_scripts_that_the_server_forgot_are_sent_again(open_store, client) -> No
 
 
 def test_a_read_before_what_is_settled_says_from_when_on_it_can_be(open_store) -> None:
-    store = open_store(replace(VIEW, lag_seconds=5.0))
+    store = open_store(replace(VIEW, lag_seconds=5.0), keep_seconds=60.0)
     store.observe(shown(asked(NOW - timedelta(days=1))))
     assert (impressions(store, NOW - 60 * SECOND) or 0) > 50
     with pytest.raises(
@@ -168,7 +168,7 @@ def test_a_store_that_keeps_no_past_tells_the_present(open_store) -> None:
 
 def test_what_is_new_takes_no_more_room_than_the_steps_that_are_kept(open_store, client) -> None:
     clock = ManualClock(NOW)
-    store = open_store(clock=clock)
+    store = open_store(clock=clock, keep_seconds=60.0)
     account = plan_of(VIEW).entities[0]
     bare, step = 8 * (4 + account.width), 8 * (1 + len(account.inputs))
     lengths = []

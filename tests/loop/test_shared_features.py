@@ -75,7 +75,7 @@ def test_what_one_process_learns_another_one_knows_once(tmp_path: Path, redis_ur
 def test_the_past_that_is_no_longer_kept_is_refused_with_what_to_do(tmp_path: Path, redis_url: str) -> None:
     loop = opened(tmp_path, redis_url)
     loop.absorb(happened(1, NOW - timedelta(hours=5)))
-    with pytest.raises(InvalidInput, match=r"keeps 60 s.*keep_seconds"):
+    with pytest.raises(InvalidInput, match=r"keeps 15 s.*keep_seconds"):
         loop.decide(cell(NOW - timedelta(hours=4)))
 
 
@@ -107,3 +107,11 @@ def test_two_accounts_share_a_server_and_know_nothing_of_each_other(tmp_path: Pa
     one, other = opened(tmp_path / "one", redis_url), opened(tmp_path / "other", redis_url)
     one.absorb(happened(1, NOW - timedelta(hours=5)))
     assert other.features.read([cell(NOW)]).row(0).numeric["user_page_views_7d"] == 0.0
+
+
+def test_a_team_with_feast_reads_what_the_loop_learned(tmp_path: Path, redis_url: str) -> None:
+    loop = opened(tmp_path, redis_url, "feast")
+    loop.absorb(happened(1, NOW - timedelta(hours=5)))
+    alone = opened(tmp_path, redis_url, "memory")
+    assert_same(loop.features.read([cell(NOW)]), alone.features.read([cell(NOW)]))
+    assert_same(opened(tmp_path, redis_url, "feast").features.read([cell(NOW)]), alone.features.read([cell(NOW)]))

@@ -7,11 +7,19 @@ from typing import Literal
 
 import msgspec
 
+from bidloop.app.feature_difference import difference
+from bidloop.app.featuring import reads_of
 from bidloop.app.settings import Settings
 from bidloop.app.wiring import House, champion, open_house, view_of
 from bidloop.core.errors import BidloopError, ConfigurationError
 from bidloop.events.batches import failed_batches
 from bidloop.events.ports import Kept
+from bidloop.features.amounts import closest
+from bidloop.features.view import FeatureView
+from bidloop.prediction.bundle import Bundle
+
+MOST = 3
+"""Differences that are told; the rest is counted."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,19 +56,7 @@ def findings(settings: Settings) -> list[Finding]:
             )
         )
         what = "model"
-        bundle = champion(house)
-        if bundle is None:
-            found.append(Finding(what=what, state="missing", detail="none yet. Run 'bidloop train'."))
-        elif bundle.view_version != view.version:
-            found.append(
-                Finding(
-                    what=what,
-                    state="wrong",
-                    detail=f"{bundle.version} reads feature view {bundle.view_version}. Run 'bidloop train' again.",
-                )
-            )
-        else:
-            found.append(Finding(what=what, state="fine", detail=f"{bundle.version}, checksums agree"))
+        found.append(_model(champion(house), view))
     except BidloopError as error:
         found.append(Finding(what=what, state="wrong", detail=str(error)))
     return found
@@ -81,6 +77,29 @@ def refuse_failed_batches(house: House) -> None:
             remedy="Mend them and ingest them again. 'bidloop quarantine dismiss' gives one up; "
             "--despite-failed-batches trains once without.",
         )
+
+
+def _model(bundle: Bundle | None, view: FeatureView) -> Finding:
+    if bundle is None:
+        return Finding(what="model", state="missing", detail="none yet. Run 'bidloop train'.")
+    trained = msgspec.convert(bundle.view, FeatureView)
+    known = (*trained.numeric_names, *trained.categorical_names)
+    if lacking := [name for name in reads_of(bundle) if name not in known]:
+        asked = "; ".join(f"{name!r}. {closest(name, known)}".strip() for name in lacking)
+        return Finding(what="model", state="wrong", detail=f"{bundle.version} asks for what its view has not: {asked}")
+    if bundle.view_version == view.version:
+        return Finding(what="model", state="fine", detail=f"{bundle.version}, checksums agree")
+    told = difference(trained, view)
+    words = [f"{name!r} is gone. {closest(name, told.added)}".strip() for name in told.removed]
+    words += [f"{name!r} is new" for name in told.added]
+    words += [f"{change.what} of {change.feature or 'the view'!r} is another" for change in told.changed]
+    return Finding(
+        what="model",
+        state="wrong",
+        detail=f"{bundle.version} reads feature view {bundle.view_version}: {'; '.join(words[:MOST])}"
+        f"{f' and {len(words) - MOST} more' if len(words) > MOST else ''}. Run 'bidloop train' again; "
+        "'bidloop features diff champion present' tells all.",
+    )
 
 
 def _failed(failed: Sequence[Kept]) -> Finding:

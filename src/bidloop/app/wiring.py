@@ -217,6 +217,7 @@ def open_loop(
         An open home folder, where there is one already.
     """
     house = house or open_house(settings, clock)
+    signals_of(settings)  # a model pins its view, but settings that are wrong are told before anything starts
     bundle = champion(house)
     view = view_of(house) if training else served_view(house)
     bidding = msgspec.structs.replace(settings.bidding, timezone=settings.timezone, currency=settings.currency)
@@ -268,7 +269,7 @@ def open_store(house: House, view: FeatureView) -> OnlineStore:
 
         online: Literal["redis", "sqlite"] = "redis" if settings.redis_url else "sqlite"
         repository = FeastRepository(house.home / "feast", online=online, redis_url=settings.redis_url)
-        return FeastStore(view, repository, clock=house.clock)
+        return FeastStore(view, repository, clock=house.clock, keep_seconds=settings.keep_seconds)
     if not settings.redis_url:
         raise ConfigurationError("features.store = 'redis' without an address", expected="features.redis_url")
     if view.resolution_seconds < SHORTEST_STEP:
@@ -321,7 +322,24 @@ def view_of(house: House) -> FeatureView:
     ConfigurationError
         When the settings name a view, a signal or an economic series that there is none of, or a definition is wrong.
     """
-    settings, wanted = house.settings, house.settings.features
+    wanted = house.settings.features
+    view = chosen(_base_view(house, signals_of(house.settings)), wanted.use)
+    if wanted.resolution_seconds:
+        view = msgspec.structs.replace(view, resolution_seconds=wanted.resolution_seconds)
+    return view
+
+
+def signals_of(settings: Settings) -> Callable[[FeatureView], FeatureView]:
+    """What adds the signals that the settings ask for to a view.
+
+    Raises
+    ------
+    ConfigurationError
+        When the settings name what there is none of, or a definition is wrong.
+    """
+    wanted = settings.features
+    if wanted.view not in VIEWS:
+        raise ConfigurationError(f"features.view = {wanted.view!r}", expected=f"one of {', '.join(VIEWS)}")
     ready: dict[str, Callable[[], SignalSet]] = {
         "campaign": lambda: campaign_signals(settings.currency),
         "user": user_signals,
@@ -331,18 +349,14 @@ def view_of(house: House) -> FeatureView:
     sets = [ready[name]() for name in wanted.signals]
     if wanted.definitions:
         sets.append(read_definitions(Path(wanted.definitions)))
-    view = chosen(_base_view(house, lambda view: with_signals(view, *sets)), wanted.use)
-    if wanted.resolution_seconds:
-        view = msgspec.structs.replace(view, resolution_seconds=wanted.resolution_seconds)
-    return view
+    # What is wrong with the signals is said here, before what events call their facts is suspected.
+    chosen(with_signals(campaign_view(), *sets), wanted.use)
+    return lambda view: with_signals(view, *sets)
 
 
 def _base_view(house: House, complete: Callable[[FeatureView], FeatureView]) -> FeatureView:
     """The view that suits what the log carries, completed; what cannot stand beside the rest is not looked at."""
     settings, wanted = house.settings, house.settings.features
-    if wanted.view not in VIEWS:
-        raise ConfigurationError(f"features.view = {wanted.view!r}", expected=f"one of {', '.join(VIEWS)}")
-    complete(campaign_view())  # what is wrong with the signals is said before what events carry is suspected
     house.history.sync()
     logged = house.history.attributes()
     if wanted.view == "ipinyou" or (wanted.view == "auto" and set(logged) == set(ATTRIBUTES)):
@@ -373,16 +387,15 @@ def _distinct(told: Sequence[str], view: Callable[[Sequence[str]], FeatureView])
     return kept
 
 
-def _learned(
-    log: EventLog, joiner: Joiner, features: OnlineStore, health: FeatureHealth
-) -> tuple[Observations, int]:
+def _learned(log: EventLog, joiner: Joiner, features: OnlineStore, health: FeatureHealth) -> tuple[Observations, int]:
     """Have the store of features learn all that the log tells, in its order; says what it tells of ads, and up to where."""
     position, pages = 0, [joiner.join(())]
-    while page := log.read(position):
-        pages.append(joiner.join([event for _, event in page], [at for at, _ in page]))
-        features.observe(pages[-1], page)
-        health.saw(event for _, event in page)
-        position = page[-1][0]
+    with features.rebuilding():
+        while page := log.read(position):
+            pages.append(joiner.join([event for _, event in page], [at for at, _ in page]))
+            features.observe(pages[-1], page)
+            health.saw(event for _, event in page)
+            position = page[-1][0]
     known = Observations(
         at=np.concatenate([page.at for page in pages]),
         opportunities=[opportunity for page in pages for opportunity in page.opportunities],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 import numpy as np
@@ -99,6 +100,10 @@ class InProcessStore:
                     if memory is None:
                         memory = memories[key] = Memory(entity)
                     memory.add(due[place], inputs[place])
+
+    def rebuilding(self) -> AbstractContextManager[None]:
+        """While a log is read from its beginning; nothing is put off here."""
+        return nullcontext()
 
     def read(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
         """The values at each opportunity's own `at`, from observations whose time lies strictly before it, less the lag.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from bidloop.core.event import Event
@@ -26,6 +27,10 @@ class OnlineStore(Protocol):
 
     def observe(self, observations: Observations | None = None, events: Sequence[tuple[int, Event]] = ()) -> None:
         """Add what became known of ads, and what users did and what happened in the market, with positions in the log."""
+        ...
+
+    def rebuilding(self) -> AbstractContextManager[None]:
+        """While a log is read from its beginning: who publishes what became known does so once, at the end."""
         ...
 
     def read(self, opportunities: Sequence[Opportunity]) -> FeatureTable:

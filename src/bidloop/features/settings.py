@@ -62,6 +62,6 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     resolution_seconds: Annotated[float, Meta(ge=0)] = 0.0
     store: Literal["memory", "redis", "feast"] = "memory"
     redis_url: str = ""
-    keep_seconds: Annotated[float, Meta(gt=0)] = 60.0
+    keep_seconds: Annotated[float, Meta(gt=0)] = 15.0
     expire_days: Annotated[float, Meta(ge=0)] = 0.0
     lineage: str = ""

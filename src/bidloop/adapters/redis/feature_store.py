@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
@@ -76,7 +77,7 @@ class RedisFeatureStore:
         *,
         clock: Clock | None = None,
         prefix: str = "bidloop:features",
-        keep_seconds: float = 60.0,
+        keep_seconds: float = 15.0,
         expire_days: float = 0.0,
     ) -> None:
         for name, span in (("keep_seconds", keep_seconds), ("expire_days", expire_days)):
@@ -134,6 +135,10 @@ class RedisFeatureStore:
         if newest > reached:
             with self._server.asking():
                 self._reach([self._cursor], [newest])
+
+    def rebuilding(self) -> AbstractContextManager[None]:
+        """While a log is read from its beginning; nothing is put off here, since what is in already is passed over."""
+        return nullcontext()
 
     def read(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
         """The values at each opportunity's own `at`, from observations whose time lies strictly before it, less the lag.
