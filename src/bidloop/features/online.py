@@ -20,7 +20,7 @@ from bidloop.features.keys import absences, entity_keys
 from bidloop.features.local_time import instant_of, microseconds
 from bidloop.features.memory import Floats, Memory, facts_by_key
 from bidloop.features.plan import plan_of
-from bidloop.features.state import joined
+from bidloop.features.state import Known
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView
 
@@ -128,7 +128,7 @@ class InProcessStore:
                         found[row], at = memory.at(instant)
                         elapsed[row, i] = instant - at
                 states.append(found)
-        return feature_table(plan, described, joined(plan, states, elapsed), instants, opportunities, absences(keys))
+        return feature_table(plan, described, Known.of(plan, states, elapsed), instants, opportunities, absences(keys))
 
     def forget(self, user_id: str) -> int:
         """Forget a person, by pseudonym; says of how many entities."""

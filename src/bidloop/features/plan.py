@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -163,8 +162,8 @@ class EntityPlan:
 
 
 @dataclass(frozen=True)
-class RatioPlan:
-    """Where a ratio's numbers stand: entity, columns of its sums, and the ratio that it is drawn towards (-1: the prior)."""
+class _RatioPlan:
+    """A ratio in the making: entity, columns of its sums, and the ratio that it is drawn towards (-1: the prior)."""
 
     entity: int
     numerator: int
@@ -177,17 +176,19 @@ class RatioPlan:
 
 
 @dataclass(frozen=True)
-class RatioLevel:
-    """Ratios that have equally many others above them, by column: r of them, computed at once.
+class RatioGroup:
+    """Ratios of one kind of entity that are drawn towards ratios of one other group: r of them, computed at once.
 
     Parameters
     ----------
-    rows
-        Where they stand among all ratios.
+    entity
+        Index of the kind of entity.
+    above
+        Index of the group of the ratios that these are drawn towards; -1 at the top, where it is numbers instead.
     numerator, denominator
-        Their sums, as columns of the joined row, shape (r,).
+        Columns of the entity's state, shape (r,).
     parent
-        The ratio that each is drawn towards; at the top of the hierarchy none, and `prior` instead.
+        Which of the group above each is drawn towards.
     prior
         The number that those at the top are drawn towards; NaN for none.
     events, trials
@@ -196,31 +197,15 @@ class RatioLevel:
         Largest value.
     """
 
-    rows: slice
+    entity: int
+    above: int
     numerator: NDArray[np.intp]
     denominator: NDArray[np.intp]
-    parent: NDArray[np.intp] | None
+    parent: NDArray[np.intp]
     prior: NDArray[np.float64]
     events: NDArray[np.float64]
     trials: NDArray[np.float64]
     cap: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Fading:
-    """How the joined row fades: f factors, and which of them each of its columns takes.
-
-    Parameters
-    ----------
-    entity, per_us
-        Of each factor, shape (f,).
-    of
-        The factor of each column, shape (total width,); -1, which stands for 1, where it does not fade.
-    """
-
-    entity: NDArray[np.intp]
-    per_us: NDArray[np.float64]
-    of: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -236,9 +221,9 @@ class Plan:
     entities
         What is kept. The one of the account, with the empty key, is among them.
     ratios
-        All ratios: those that are drawn towards no other, then those that are drawn towards these, and so on.
+        All ratios, in groups; each group stands behind the one that it is drawn towards.
     ratio_of
-        Index of the ratio of a feature, by name.
+        Group and place in it of a feature that is a ratio, by name.
     columns_of
         (entity, column) of a feature that reads a column as it is, or its first bin; along the hierarchy from the entity itself
         upwards. By the feature's name.
@@ -247,19 +232,14 @@ class Plan:
     view: FeatureView
     amounts: tuple[str, ...]
     entities: tuple[EntityPlan, ...]
-    ratios: tuple[RatioPlan, ...]
-    ratio_of: dict[str, int]
+    ratios: tuple[RatioGroup, ...]
+    ratio_of: dict[str, tuple[int, int]]
     columns_of: dict[str, tuple[tuple[int, int], ...]]
 
     @functools.cached_property
     def version(self) -> str:
         """Version of the view."""
         return self.view.version  # to hash a view takes as long as to read a row
-
-    @functools.cached_property
-    def offsets(self) -> NDArray[np.intp]:
-        """Where each entity's columns begin in the joined row, shape (number of entities + 1,)."""
-        return np.concatenate(([0], np.cumsum([entity.width for entity in self.entities]))).astype(np.intp)
 
     @functools.cached_property
     def entity_of(self) -> dict[str, int]:
@@ -272,40 +252,15 @@ class Plan:
         }
 
     @functools.cached_property
-    def fading(self) -> Fading:
-        """How the joined row fades."""
-        factors: dict[tuple[int, float], int] = {}
-        of = np.full(int(self.offsets[-1]), -1, dtype=np.intp)
-        for i, entity in enumerate(self.entities):
-            for column, per_us in enumerate(entity.per_us.tolist()):
-                if per_us:
-                    of[int(self.offsets[i]) + column] = factors.setdefault((i, per_us), len(factors))
-        return Fading(
-            entity=np.array([i for i, _ in factors], dtype=np.intp),
-            per_us=np.array([per_us for _, per_us in factors], dtype=np.float64),
-            of=of,
-        )
-
-    @functools.cached_property
-    def levels(self) -> tuple[RatioLevel, ...]:
-        """The ratios by how many stand above them."""
-        levels, begin, start = [], self.offsets, 0
-        for above, group in groupby(_heights(self.ratios)):
-            rows = slice(start, start + len(list(group)))
-            ratios, start = self.ratios[rows], rows.stop
-            levels.append(
-                RatioLevel(
-                    rows=rows,
-                    numerator=np.array([begin[ratio.entity] + ratio.numerator for ratio in ratios], dtype=np.intp),
-                    denominator=np.array([begin[ratio.entity] + ratio.denominator for ratio in ratios], dtype=np.intp),
-                    parent=np.array([ratio.parent for ratio in ratios], dtype=np.intp) if above else None,
-                    prior=np.array([ratio.prior for ratio in ratios], dtype=np.float64),
-                    events=np.array([ratio.strength if ratio.in_numerator else 0.0 for ratio in ratios]),
-                    trials=np.array([0.0 if ratio.in_numerator else ratio.strength for ratio in ratios]),
-                    cap=np.array([ratio.cap for ratio in ratios], dtype=np.float64),
-                )
-            )
-        return tuple(levels)
+    def determined(self) -> tuple[bool, ...]:
+        """Of each kind of entity whether its key names all entities above it, so that one of them has the same ratios for all."""
+        told = [True] * len(self.entities)
+        for group in self.ratios:  # those above come first
+            if group.above >= 0:
+                above = self.ratios[group.above].entity
+                named = set(self.entities[above].key) <= set(self.entities[group.entity].key)
+                told[group.entity] &= named and told[above]
+        return tuple(told)
 
 
 @functools.lru_cache(maxsize=64)
@@ -363,7 +318,7 @@ class _Planner:
         own = [amount.name for amount in view.amounts]
         asked = _asked_of_ads(view)
         self.amounts = (*(name for name in AD_AMOUNTS if name in asked), *own)
-        self.ratios: list[RatioPlan] = []
+        self.ratios: list[_RatioPlan] = []
         self.ratio_of: dict[str, int] = {}
         self.signal_ratio: dict[tuple[Ratio, str], int] = {}
         self.columns: dict[str, list[tuple[str, str, int]]] = {}
@@ -380,14 +335,12 @@ class _Planner:
             name: tuple(_place(entities, entity, kind, column) for entity, kind, column in places)
             for name, places in self.columns.items()
         }
-        heights = _heights(self.ratios)
-        order = sorted(range(len(heights)), key=heights.__getitem__)
-        place = {ratio: i for i, ratio in enumerate(order)}
+        groups, place = _groups(self.ratios)
         return Plan(
             view=self.view,
             amounts=self.amounts,
             entities=entities,
-            ratios=tuple(replace(self.ratios[i], parent=place.get(self.ratios[i].parent, -1)) for i in order),
+            ratios=groups,
             ratio_of={name: place[ratio] for name, ratio in self.ratio_of.items()},
             columns_of=columns_of,
         )
@@ -419,7 +372,7 @@ class _Planner:
                 parent = -1 if top else self.ratio_of[f"{rate.parent}_{value}"]
                 self.ratio_of[f"{rate.name}_{value}"] = len(self.ratios)
                 self.ratios.append(
-                    RatioPlan(self._index(kept), over, under, parent, prior, rate.strength, in_numerator=True, cap=1.0)
+                    _RatioPlan(self._index(kept), over, under, parent, prior, rate.strength, in_numerator=True, cap=1.0)
                 )
             self.columns[f"{rate.name}_impressions"] = [(kept.name, "sum", impressions)]
 
@@ -462,7 +415,7 @@ class _Planner:
         above = self._ratio(signal, parent) if parent else -1
         kept, per_us = self._entity(entity), per_microsecond(signal.over_days)
         self.ratios.append(
-            RatioPlan(
+            _RatioPlan(
                 self._index(kept),
                 kept.sum("sum", self._amount(signal.numerator), per_us),
                 kept.sum("sum", self._amount(signal.denominator), per_us),
@@ -518,9 +471,29 @@ def _asked_of_ads(view: FeatureView) -> set[str]:
     return asked
 
 
-def _heights(ratios: Sequence[RatioPlan]) -> list[int]:
-    """How many others stand above each."""
-    heights: list[int] = []
+def _groups(ratios: Sequence[_RatioPlan]) -> tuple[tuple[RatioGroup, ...], list[tuple[int, int]]]:
+    """The ratios in groups, and group and place in it of each."""
+    number: dict[tuple[int, int], int] = {}
+    place: list[tuple[int, int]] = []
+    members: list[list[_RatioPlan]] = []
     for ratio in ratios:
-        heights.append(0 if ratio.parent < 0 else heights[ratio.parent] + 1)
-    return heights
+        above = place[ratio.parent][0] if ratio.parent >= 0 else -1
+        group = number.setdefault((ratio.entity, above), len(number))
+        if group == len(members):
+            members.append([])
+        place.append((group, len(members[group])))
+        members[group].append(ratio)
+    return tuple(
+        RatioGroup(
+            entity=entity,
+            above=above,
+            numerator=np.array([one.numerator for one in members[group]], dtype=np.intp),
+            denominator=np.array([one.denominator for one in members[group]], dtype=np.intp),
+            parent=np.array([place[one.parent][1] if above >= 0 else 0 for one in members[group]], dtype=np.intp),
+            prior=np.array([one.prior for one in members[group]], dtype=np.float64),
+            events=np.array([one.strength if one.in_numerator else 0.0 for one in members[group]]),
+            trials=np.array([0.0 if one.in_numerator else one.strength for one in members[group]]),
+            cap=np.array([one.cap for one in members[group]], dtype=np.float64),
+        )
+        for (entity, above), group in number.items()
+    ), place

@@ -8,6 +8,7 @@ and how they are put together: one by one, a day at once, or from the parts that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,24 +101,39 @@ def folded(entity: EntityPlan, due: NDArray[np.int64], inputs: Floats, instant: 
     return row
 
 
-def joined(plan: Plan, states: Sequence[Floats], elapsed: NDArray[np.int64]) -> Floats:
-    """The states of n opportunities' entities side by side, each gone on to the opportunity's instant.
+@dataclass(frozen=True)
+class Known:
+    """What is known of the entities that n opportunities belong to, each at the opportunity's own instant.
 
     Parameters
     ----------
     states
-        For each entity of the plan, shape (n, width).
-    elapsed
-        Microseconds from each state's instant to the opportunity's, shape (n, number of entities).
-
-    Returns
-    -------
-    Shape (n, total width).
+        For each kind of entity, shape (d, width): one for each opportunity, or for each different entity.
+    places
+        For each kind of entity which of its states an opportunity has, shape (n,); `None` where each has its own.
     """
-    together = np.concatenate(states, axis=1)
-    fading = plan.fading
-    # One power for each kind of entity and half-life, not for each column: this is most of the work of a read.
-    left = np.ones((len(together), len(fading.per_us) + 1))
-    np.exp2(-elapsed[:, fading.entity] * fading.per_us, out=left[:, :-1])
-    together *= left.take(fading.of, axis=1, mode="wrap")
-    return together
+
+    states: tuple[Floats, ...]
+    places: tuple[NDArray[np.intp] | None, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, states: Sequence[Floats], elapsed: NDArray[np.int64]) -> Known:
+        """The states of n opportunities' entities, each gone on to the opportunity's instant.
+
+        Parameters
+        ----------
+        states
+            For each entity of the plan, shape (n, width).
+        elapsed
+            Microseconds from each state's instant to the opportunity's, shape (n, number of entities).
+        """
+        later = [advanced(entity, states[i], elapsed[:, i]) for i, entity in enumerate(plan.entities)]
+        return cls(tuple(later), (None,) * len(later))
+
+    def apart(self) -> Known:
+        """The same with a state for each opportunity, which can be changed."""
+        states = [
+            state.copy() if places is None else state[places]
+            for state, places in zip(self.states, self.places, strict=True)
+        ]
+        return Known(tuple(states), (None,) * len(states))

@@ -23,6 +23,7 @@ from bidloop.features.keys import Keys, absences, entity_keys
 from bidloop.features.local_time import microseconds
 from bidloop.features.plan import EntityPlan, plan_of
 from bidloop.features.scan import decayed_running_sums
+from bidloop.features.state import Known
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView
 
@@ -89,7 +90,9 @@ def point_in_time(
         rows, inputs = known.to(plan, i)
         timeline = _Timeline.of(entity, known.due[rows], [known.keys[i][row] for row in rows.tolist()], inputs)
         states.append(timeline.states(asked, keys[i]))
-    return feature_table(plan, described, np.concatenate(states, axis=1), instants, opportunities, absences(keys))
+    return feature_table(
+        plan, described, Known(tuple(states), (None,) * len(states)), instants, opportunities, absences(keys)
+    )
 
 
 @dataclass(frozen=True)

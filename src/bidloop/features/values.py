@@ -31,6 +31,7 @@ from bidloop.features.signals import (
     Total,
     Utilisation,
 )
+from bidloop.features.state import Known
 from bidloop.features.view import CELL, FORGOTTEN
 
 Floats = NDArray[np.float64]
@@ -39,7 +40,7 @@ Floats = NDArray[np.float64]
 def feature_table(
     plan: Plan,
     described: Described,
-    states: Floats,
+    known: Known,
     instants: Sequence[int],
     opportunities: Sequence[Opportunity],
     absent: Sequence[Sequence[bool] | None],
@@ -50,14 +51,14 @@ def feature_table(
     ----------
     described
         What the opportunities say by themselves.
-    states
-        What was known of their entities at their instants, side by side (`state.joined`), shape (n, total width).
+    known
+        What was known of their entities at their instants.
     instants
         The instants, less the view's lag, in microseconds since 1970 UTC.
     absent
         For each entity which opportunities name none of it; `None` where all do.
     """
-    return _Values(plan, described, states, instants, opportunities, absent).table()
+    return _Values(plan, described, known, instants, opportunities, absent).table()
 
 
 class _Values:
@@ -65,7 +66,7 @@ class _Values:
         self,
         plan: Plan,
         described: Described,
-        states: Floats,
+        known: Known,
         instants: Sequence[int],
         opportunities: Sequence[Opportunity],
         absent: Sequence[Sequence[bool] | None],
@@ -74,7 +75,7 @@ class _Values:
         self.instants = np.array(instants, dtype=np.float64)
         self.absent = absent
         self.distributions: dict[tuple[tuple[tuple[int, int], ...], float], Floats] = {}
-        self.states = _told_instead(plan, states, opportunities)
+        self.known = _told_instead(plan, known, opportunities)
 
     def table(self) -> FeatureTable:
         numeric = dict(self.described.numeric)
@@ -88,30 +89,50 @@ class _Values:
             for value in rate.values:
                 name = rate.feature(value)
                 if value in ("ctr", "conversion_rate"):
-                    numeric[name] = ratios[:, self.plan.ratio_of[name]]
+                    numeric[name] = self._ratio(ratios, name)
                 elif value == "impressions":
                     numeric[name] = counts[rate.name]
                 else:
                     numeric[name] = np.array([math.log1p(count) for count in counts[rate.name].tolist()])
         for signal in self.plan.view.signals:
             if isinstance(signal, Ratio):
-                numeric[signal.name] = self._known(signal, ratios[:, self.plan.ratio_of[signal.name]])
+                numeric[signal.name] = self._known(signal, self._ratio(ratios, signal.name))
             else:
                 numeric[signal.name] = self._signal(signal)
         return FeatureTable(self.plan.version, numeric, self.described.categorical)
 
-    def _ratios(self) -> Floats:
-        values = np.empty((len(self.states), len(self.plan.ratios)))
-        with np.errstate(divide="ignore", invalid="ignore"):  # what is divided by nothing is not used
-            for level in self.plan.levels:
+    def _ratios(self) -> list[Floats]:
+        """The ratios of each group, one row for each state."""
+        found: list[Floats] = []
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # what is divided by nothing is not used
+            for group in self.plan.ratios:
+                states = self.known.states[group.entity]
                 # Taken back before it was added, or more than was added: less than nothing was not seen.
-                x = np.maximum(self.states[:, level.numerator], 0.0)
-                y = np.maximum(self.states[:, level.denominator], 0.0)
-                prior = level.prior if level.parent is None else values[:, level.parent]
-                drawn = (x + level.events + level.trials * prior) / (y + level.events / prior + level.trials)
-                ratio = np.minimum(np.where(prior > 0.0, drawn, x / y), level.cap)  # without a prior the plain ratio
-                values[:, level.rows] = np.where(y >= FORGOTTEN, ratio, np.nan if level.parent is None else prior)
-        return values
+                x = np.maximum(states[:, group.numerator], 0.0)
+                y = np.maximum(states[:, group.denominator], 0.0)
+                prior = group.prior if group.above < 0 else found[group.above][:, group.parent]
+                if group.above >= 0:
+                    rows = self._rows_above(group.entity, self.plan.ratios[group.above].entity)
+                    prior = prior if rows is None else prior[rows]
+                drawn = (x + group.events + group.trials * prior) / (y + group.events / prior + group.trials)
+                ratio = np.minimum(np.where(prior > 0.0, drawn, x / y), group.cap)  # without a prior the plain ratio
+                found.append(np.where(y >= FORGOTTEN, ratio, np.nan if group.above < 0 else prior))
+        return found
+
+    def _rows_above(self, entity: int, above: int) -> NDArray[np.intp] | None:
+        """Which state of the entity above each state of an entity belongs to; `None` where they stand in the same order."""
+        places, over = self.known.places[entity], self.known.places[above]
+        if places is None:
+            return over
+        first = np.zeros(len(self.known.states[entity]), dtype=np.intp)
+        first[places[::-1]] = np.arange(len(places))[::-1]  # any opportunity with this state; the first is as good
+        return first if over is None else over[first]
+
+    def _ratio(self, ratios: Sequence[Floats], name: str) -> Floats:
+        group, column = self.plan.ratio_of[name]
+        places = self.known.places[self.plan.ratios[group].entity]
+        values = ratios[group][:, column]
+        return values if places is None else values[places]
 
     def _signal(self, signal: Signal) -> Floats:
         match signal:
@@ -142,15 +163,18 @@ class _Values:
 
     def _column(self, name: str, level: int = 0, width: int = 1) -> Floats:
         entity, column = self.plan.columns_of[name][level]
-        start = int(self.plan.offsets[entity]) + column
-        return self.states[:, start] if width == 1 else self.states[:, start : start + width]
+        states, places = self.known.states[entity], self.known.places[entity]
+        columns = states[:, column] if width == 1 else states[:, column : column + width]
+        return columns if places is None else columns[places]
 
     def _latest(self, name: str, max_age_days: float | None = None) -> Floats:
         """The latest value of the entity, or of the nearest above it that has one."""
         value = np.full(len(self.instants), np.nan)
         for entity, column in self.plan.columns_of[name]:
-            start = int(self.plan.offsets[entity]) + column
-            at, told = self.states[:, start - 1], self.states[:, start]
+            states, places = self.known.states[entity], self.known.places[entity]
+            at, told = states[:, column - 1], states[:, column]
+            if places is not None:
+                at, told = at[places], told[places]
             if max_age_days is not None:
                 told = np.where(self.instants - at <= max_age_days * DAY, told, np.nan)
             value = np.where(np.isnan(value), told, value)
@@ -196,24 +220,27 @@ def _on_day(signal: Calendar | Holiday, local: datetime) -> float:
     return math.sin(turn) if signal.part == "year_sin" else math.cos(turn)
 
 
-def _told_instead(plan: Plan, states: Floats, opportunities: Sequence[Opportunity]) -> Floats:
-    """The states, with what the caller knows of the cell where nothing was seen of it."""
+def _told_instead(plan: Plan, known: Known, opportunities: Sequence[Opportunity]) -> Known:
+    """What is known, with what the caller knows of the cell where nothing was seen of it."""
     told = [
         (i, past) for i, one in enumerate(opportunities) if (past := one.history) is not None and past.impressions > 0
     ]
     if not told:
-        return states
-    entity, column = plan.columns_of[f"{CELL}_impressions"][0]
-    impressions = int(plan.offsets[entity]) + column
-    unseen = [(i, past) for i, past in told if states[i, impressions] < FORGOTTEN]
-    if unseen:
-        begin = int(plan.offsets[entity])
-        clicks = begin + plan.ratios[plan.ratio_of[f"{CELL}_ctr"]].numerator
-        conversions = begin + plan.ratios[plan.ratio_of[f"{CELL}_conversion_rate"]].numerator
-        states = states.copy()
-        for i, past in unseen:
-            states[i, [impressions, clicks, conversions]] = _counts(past)
-    return states
+        return known
+    entity, impressions = plan.columns_of[f"{CELL}_impressions"][0]
+    places, states = known.places[entity], known.states[entity]
+    unseen = [(i, past) for i, past in told if states[i if places is None else places[i], impressions] < FORGOTTEN]
+    if not unseen:
+        return known
+    own = known.apart()
+    columns = [impressions, *(plan.ratios[group].numerator[column] for group, column in _cell_rates(plan))]
+    for i, past in unseen:
+        own.states[entity][i, columns] = _counts(past)
+    return own
+
+
+def _cell_rates(plan: Plan) -> tuple[tuple[int, int], tuple[int, int]]:
+    return plan.ratio_of[f"{CELL}_ctr"], plan.ratio_of[f"{CELL}_conversion_rate"]
 
 
 def _counts(history: History) -> tuple[float, float, float]:

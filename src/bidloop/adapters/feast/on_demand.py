@@ -16,7 +16,7 @@ from bidloop.core.opportunity import Opportunity
 from bidloop.features.described import describe
 from bidloop.features.keys import absences, entity_keys
 from bidloop.features.plan import plan_of
-from bidloop.features.state import advanced, folded, joined, merged
+from bidloop.features.state import Known, advanced, folded, merged
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView
 
@@ -59,7 +59,9 @@ def feature_values(definition: str, inputs: Mapping[str, Sequence[Any]]) -> dict
         found, as_of = _as_of(columns, inputs, asked)
         elapsed[:, i] = asked - as_of
         states.append(found)
-    table = feature_table(plan, described, joined(plan, states, elapsed), asked.tolist(), opportunities, absences(keys))
+    table = feature_table(
+        plan, described, Known.of(plan, states, elapsed), asked.tolist(), opportunities, absences(keys)
+    )
     return {name: column.tolist() for name, column in (*table.numeric.items(), *table.categorical.items())}
 
 

@@ -28,7 +28,7 @@ from bidloop.features.keys import absences, entity_keys
 from bidloop.features.local_time import instant_of, microseconds
 from bidloop.features.plan import SEPARATOR, plan_of
 from bidloop.features.source import PERSON
-from bidloop.features.state import joined
+from bidloop.features.state import Known, advanced
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView
 
@@ -162,22 +162,21 @@ class RedisFeatureStore:
         asked = np.array(instants, dtype=np.int64)
         earliest, latest = min(instants, default=0), max(instants, default=0)
         states: list[Floats] = []
-        since = np.empty((len(asked), len(keys)), dtype=np.int64)
+        places: list[NDArray[np.intp] | None] = []
         for i, entity in enumerate(plan.entities):
             values = [*islice(found, len(names[i])), None]  # the last stands for rows that name no such entity
             kept = self._blobs[i].unpacked(names[i], values)
             rows = _places(keys[i], distinct[i])
             if earliest < kept.base.max():
                 self._check_settled(instants, kept.base[rows].tolist())
-            if earliest == latest and len(kept.owner):  # what is new is added up once for all rows of an entity
-                each, at = kept.at(entity, np.arange(len(values)), np.full(len(values), asked[0]))
-                each, at = each[rows], at[rows]
-            else:
-                each, at = kept.at(entity, rows, asked)
-            states.append(each)
-            since[:, i] = at
-        together = joined(plan, states, asked[:, None] - since)
-        return feature_table(plan, described, together, instants, opportunities, absences(keys))
+            # What the candidates of one request share is reckoned once.
+            shared = earliest == latest and plan.determined[i] and len(rows) > 0
+            at = np.full(len(values), earliest) if shared else asked
+            each, since = kept.at(entity, np.arange(len(values)) if shared else rows, at)
+            states.append(advanced(entity, each, at - since))
+            places.append(rows if shared else None)
+        known = Known(tuple(states), tuple(places))
+        return feature_table(plan, described, known, instants, opportunities, absences(keys))
 
     def forget(self, user_id: str) -> int:
         """Forget a person, by pseudonym, in all versions of the view; says of how many entities."""
