@@ -17,17 +17,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bidloop.adapters.parquet import joins
+from bidloop.adapters.parquet.answers import observations_of, outcomes_of
 from bidloop.adapters.parquet.erasure import without_person
 from bidloop.adapters.parquet.parts import find_parts, write_part
 from bidloop.adapters.parquet.rows import left_open, to_table
+from bidloop.adapters.parquet.spool import Spool, write_spool
 from bidloop.core.errors import CorruptArtifact, InvalidInput
 from bidloop.core.event import Event
 from bidloop.core.opportunity import Opportunity
-from bidloop.core.outcome import FURTHER, BidOutcomes, Observations, Outcomes
+from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
 from bidloop.events.ports import EventLog
 from bidloop.events.privacy import person_of
 from bidloop.outcomes.epoch import days_us
-from bidloop.outcomes.maturity import is_mature
 from bidloop.outcomes.ports import DecisionLog
 from bidloop.outcomes.settings import OutcomeSettings
 
@@ -114,41 +115,56 @@ class ParquetHistory:
         with self._open() as connection:
             now = as_of if as_of is not None else _latest(connection)
             columns = _fetch(connection, joins.OUTCOMES, self._parameters(start, end, now))
-        return Outcomes(
-            impression_id=columns["impression_id"].astype(object),
-            opportunities=[_decode(text) for text in columns["opportunity"]],
-            at=columns["at_utc"],
-            impressions=columns["impressions"],
-            clicks=columns["clicks"],
-            conversions=columns["conversions"],
-            value=columns["value"],
-            cost=columns["cost"],
-            weight=columns["weight"],
-            mature=is_mature(columns["at_utc"], now, self._settings),
-        )
+        return outcomes_of(columns, now, self._settings)
 
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> Observations:
         """The increments of what was known in ``start <= at < end``, in the order in which they became known."""
         with self._open() as connection:
             columns = _fetch(connection, joins.OBSERVATIONS, self._parameters(start, end, _ALWAYS[1]))
-        return Observations(
-            at=columns["at_utc"],
-            opportunities=[_decode(text) for text in columns["opportunity"]],
-            impressions=columns["impressions"],
-            clicks=columns["clicks"],
-            conversions=columns["conversions"],
-            value=columns["value"],
-            cost=columns["cost"],
-            further={name: columns[name] for name in FURTHER},
-            position=columns["known"],
-        )
+        return observations_of(columns)
 
     def happenings(self, start: datetime | None = None, end: datetime | None = None) -> list[tuple[int, Event]]:
         """What users did and what happened in the market in ``start <= at < end``, with positions, in the order of the log."""
         with self._open() as connection:
             parameters = self._parameters(start, end, _ALWAYS[1])
-            rows = connection.execute(joins.HAPPENINGS, {name: parameters[name] for name in ("start", "end")}).fetchall()
+            rows = connection.execute(
+                joins.HAPPENINGS, {name: parameters[name] for name in ("start", "end")}
+            ).fetchall()
         return [(position, _decode_event(text)) for position, text in rows]
+
+    def spool(
+        self,
+        folder: Path,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        sample: tuple[int, int] | None = None,
+        memory: str = "2GB",
+        threads: int = 2,
+    ) -> Spool:
+        """Everything that was known, and what came of what was shown in ``start <= at < end``, as files to go through.
+
+        Parameters
+        ----------
+        folder
+            Where they are laid down; the caller deletes it.
+        sample
+            How many of the outcomes, each as likely as the others, and a seed; `None` takes all.
+        memory, threads
+            How much of each the joins may use.
+        """
+        with self._open() as connection:
+            now = _latest(connection)
+            counts = write_spool(
+                connection,
+                folder,
+                self._parameters(start, end, now),
+                self._parameters(None, None, _ALWAYS[1]),
+                sample=sample,
+                memory=memory,
+                threads=threads,
+            )
+        return Spool(folder, now, self._settings, *counts)
 
     def bids(self, start: datetime | None = None, end: datetime | None = None) -> BidOutcomes:
         """What became of the bids for ``start <= at < end``, in order of time."""
