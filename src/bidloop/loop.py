@@ -19,7 +19,7 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from bidloop.bidding.pipeline import Bidder
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.core.clock import Clock
 from bidloop.core.decision import BidState, Decision
-from bidloop.core.errors import NotFound, Unavailable
+from bidloop.core.errors import CorruptArtifact, NotFound, Unavailable
 from bidloop.core.event import Event
 from bidloop.core.feature_table import UNAVAILABLE, FeatureTable
 from bidloop.core.money import MICROS, Money
@@ -42,6 +42,7 @@ from bidloop.events.ports import EventLog
 from bidloop.features.health import FeatureHealth
 from bidloop.features.ports import OnlineStore
 from bidloop.features.view import FeatureView
+from bidloop.follower import Follower
 from bidloop.outcomes.joining import Joiner
 from bidloop.outcomes.ports import DecisionLog, History
 from bidloop.prediction.bundle import load_bundle
@@ -55,8 +56,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PAGE = 2_000
-"""Events that are learned at once; a decision waits no longer than for one page."""
+KEPT = timedelta(hours=26)
+"""How far back a server's features can be asked for: to the beginning of the account's day, whatever its clock does."""
 REMEMBERED = 10_000
 """Latest decisions from which last bids and pacing multipliers come back after a start."""
 
@@ -129,9 +130,7 @@ class Loop:
         self.renewal = renewal
         self._new_id = ids or new_decision_id
         self._last_bids: dict[tuple[str, ...], Money] = {}
-        self._position = 0
-        self._page: tuple[Observations, list[tuple[int, Event]]] | None = None
-        self._following = threading.Lock()
+        self._follower = Follower(log, joiner, features, self.health, clock)
         self._state = threading.Lock()
 
     def decide(self, opportunity: Opportunity) -> Decision:
@@ -143,9 +142,9 @@ class Loop:
         if not opportunities:
             return []
         started = time.perf_counter_ns()
+        table = self._features_of(opportunities)
+        featured = time.perf_counter_ns()
         with self._state:
-            table = self._features_of(opportunities)
-            featured = time.perf_counter_ns()
             predictions = self.predictor.predict(opportunities, table)
             landscapes = self.predictor.landscapes(opportunities, table)
             predicted = time.perf_counter_ns()
@@ -208,22 +207,11 @@ class Loop:
         Unavailable
             When the log or the store of features does not answer; the same again later goes on from here.
         """
-        learned = 0
-        with self._following:  # reading takes longer than learning, and no decision has to wait for it
-            while self._page or (page := self.log.read(self._position, PAGE)):
-                with self._state:
-                    if self._page is None:
-                        known = self.joiner.join([event for _, event in page], [position for position, _ in page])
-                        self._page = known, page
-                    # Joined once, a page waits here for as long as the store of features does not answer.
-                    known, page = self._page
-                    self.features.observe(known, page)
-                    self.health.saw(event for _, event in page)
-                    self._book(known)
-                    self._page = None
-                self._position = page[-1][0]
-                learned += len(page)
-        return learned
+        return self._follower.follow(self._book)
+
+    def settle(self) -> None:
+        """Free what features need only to be read as of before the account's day began; such a read is refused from then on."""
+        self.features.settle(self.clock.now() - KEPT)
 
     def rebuild(self, observations: Observations, position: int) -> None:
         """Bring the in-process state back after a start.
@@ -236,9 +224,9 @@ class Loop:
         position
             From where `follow` goes on.
         """
+        self._book(observations)
+        self._follower.start(position)
         with self._state:
-            self._book(observations)
-            self._position = position
             for decision in reversed(self.decisions.recent(REMEMBERED)):
                 about, state = decision.opportunity, decision.state
                 self._last_bids[_cell(about)] = decision.bid
@@ -317,7 +305,10 @@ class Loop:
     def _features_of(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
         try:
             table = self.features.read(opportunities)
-        except Unavailable:  # an answer from what the caller knows, that says so, is better than none
+        except (
+            Unavailable,
+            CorruptArtifact,
+        ):  # an answer from what the caller knows, that says so, is better than none
             self.health.failed()
             _log.exception("the store of features does not answer")
             return FeatureTable(UNAVAILABLE, {}, {})
@@ -327,17 +318,18 @@ class Loop:
     def _book(self, observations: Observations) -> None:
         """Book what was spent."""
         spent_at = observations.at if observations.spent_at is None else observations.spent_at
-        for i in observations.cost.nonzero()[0].tolist():
-            opportunity = observations.opportunities[i]
-            per_click = opportunity.charge is Charge.PER_CLICK
-            charged = observations.clicks[i] if per_click else observations.impressions[i]
-            restated = spent_at[i] != observations.at[i]  # a correction says nothing of what one charge costs
-            self.pacer.record_spend(
-                opportunity.campaign_id,
-                spent_at[i].item().replace(tzinfo=UTC),
-                Money(round(observations.cost[i] * MICROS), opportunity.currency),
-                events=0 if restated else max(1, round(charged)),
-            )
+        with self._state:
+            for i in observations.cost.nonzero()[0].tolist():
+                opportunity = observations.opportunities[i]
+                per_click = opportunity.charge is Charge.PER_CLICK
+                charged = observations.clicks[i] if per_click else observations.impressions[i]
+                restated = spent_at[i] != observations.at[i]  # a correction says nothing of what one charge costs
+                self.pacer.record_spend(
+                    opportunity.campaign_id,
+                    spent_at[i].item().replace(tzinfo=UTC),
+                    Money(round(observations.cost[i] * MICROS), opportunity.currency),
+                    events=0 if restated else max(1, round(charged)),
+                )
 
     def _bid_state(
         self,

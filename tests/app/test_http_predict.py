@@ -104,6 +104,20 @@ def test_the_present_hour_is_this_moment_and_another_hour_its_beginning_in_the_a
             assert api.client.get(f"/v1/decisions/{told['decisionId']}").json()["cell"]["at"] == instant
 
 
+def test_a_past_hour_is_refused_by_row_where_processes_share_features_and_those_of_today_are_not_kept(
+    serve_home, cell, redis_url
+):
+    features = {"store": "redis", "redis_url": redis_url, "resolution_seconds": 1.0}
+    with serve_home(model=False, features=features) as api:  # it is 14:37
+        answers = {hour: api.predict(timeOfDay=hour) for hour in (13, 14, 15)}
+        assert [answer.status_code for answer in answers.values()] == [422, 200, 200]
+        [wrong] = answers[13].json()["errors"]
+        assert (wrong["path"], wrong["found"]) == ("timeOfDay", "13")
+        assert "the present hour, 14, or a later one" in wrong["expected"]
+        batch = api.client.post("/v1/predict/batch", json=[cell | {"timeOfDay": hour} for hour in (14, 3, 20)])
+        assert [error["path"] for error in batch.json()["errors"]] == ["[1].timeOfDay"]
+
+
 def test_no_current_bid_is_told_as_zero_and_does_not_hold_the_bid_at_zero(serve_home):
     bidding = {"objective": "target_cpa", "target_cpa": 30.0, "max_step": 0.2}
     with serve_home(bidding=bidding) as api:

@@ -182,6 +182,16 @@ def test_events_are_counted_by_type(open_log) -> None:
     assert sum(counts.values()) == len(KINDS) + 1
 
 
+def test_the_newest_of_each_type_is_known_whatever_was_told_last(open_log) -> None:
+    log = open_log()
+    assert log.newest() == {}
+    log.append([*KINDS, msgspec.structs.replace(click(1), at=AT + timedelta(days=2))])
+    log.append([msgspec.structs.replace(click(2), at=AT - timedelta(days=400))])
+    newest = log.newest()
+    assert newest.keys() == log.counts().keys()
+    assert (newest.pop("click_received"), set(newest.values())) == (AT + timedelta(days=2), {AT})
+
+
 def test_many_more_events_than_one_query_can_name_are_known_again(open_log) -> None:
     log = open_log()
     many = [click(i) for i in range(2_500)]

@@ -70,7 +70,7 @@ def on_redis(
 ) -> RedisFeatureStore:
     prefix = f"{request.getfixturevalue('stream_name')}:{secrets.token_hex(4)}"
     url = request.getfixturevalue("redis_url")
-    store = RedisFeatureStore(view, url, clock=clock, prefix=prefix, keep_seconds=60.0)
+    store = RedisFeatureStore(view, url, clock=clock, prefix=prefix, keep_seconds=60.0, answer_seconds=10.0)
     stack.callback(store.close)
     stack.callback(store.clear)
     return store
@@ -100,7 +100,9 @@ def open_shared(redis_url: str, stream_name: str) -> Iterator[Callable[..., Redi
     with ExitStack() as stack:
 
         def open_it(view: FeatureView = STEPS, clock: ManualClock | None = None) -> RedisFeatureStore:
-            store = RedisFeatureStore(view, redis_url, clock=clock or ManualClock(NOW), prefix=stream_name)
+            store = RedisFeatureStore(
+                view, redis_url, clock=clock or ManualClock(NOW), prefix=stream_name, answer_seconds=10.0
+            )
             stack.callback(store.close)
             stack.callback(store.clear)
             return store
@@ -476,7 +478,10 @@ def test_two_that_follow_one_log_with_interleaved_pages_count_each_fact_once(
     redis_url: str, stream_name: str, mine, theirs, order
 ) -> None:
     log, prefix = random_log(60), f"{stream_name}:{secrets.token_hex(4)}"
-    stores = [RedisFeatureStore(STEPS, redis_url, clock=ManualClock(NOW), prefix=prefix) for _ in range(2)]
+    stores = [
+        RedisFeatureStore(STEPS, redis_url, clock=ManualClock(NOW), prefix=prefix, answer_seconds=10.0)
+        for _ in range(2)
+    ]
     left = [pages(log, *mine), pages(log, *theirs)]
     while any(left):
         who = order.choice([i for i in range(2) if left[i]])

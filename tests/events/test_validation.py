@@ -39,6 +39,8 @@ REPORT = CampaignReported(
     event_id="e", at=NOW, opportunity=CELL, impressions=10, clicks=2, conversions=1, spend=Money(3), value=Money(9)
 )
 
+HISTORY = History(ctr=0.1, conversion_rate=0.1, spend=Money(5), impressions=10, clicks=1)
+
 replace = msgspec.structs.replace
 
 
@@ -97,6 +99,14 @@ def test_a_refund_is_sensible() -> None:
         ("out_of_range", SessionEnded(event_id="e", at=NOW, page_views=10**16)),
         ("out_of_range", replace(SHOWN, weight=1e300)),
         ("out_of_range", in_cell(measures={"quality": -1e300})),
+        ("out_of_range", in_cell(budget=Money(10**400))),
+        ("negative_spend", in_cell(budget=Money(-1))),
+        ("wrong_currency", in_cell(budget=Money(1, "JPY"))),
+        ("out_of_range", in_cell(history=replace(HISTORY, impressions=10**400))),
+        ("out_of_range", in_cell(history=replace(HISTORY, spend=Money(10**30)))),
+        ("out_of_range", replace(REPORT, quality_score=1e308)),
+        ("out_of_range", SessionEnded(event_id="e", at=NOW, duration_seconds=1.5e308)),
+        ("out_of_range", IndicatorPublished(event_id="e", at=NOW, series="s", period="p", value=-1e308)),
         ("negative_spend", BidWon(event_id="e", at=NOW, impression_id="i", price=Money(-1))),
         ("negative_spend", replace(REPORT, budget=Money(-1))),
         ("weight_not_positive", replace(SHOWN, weight=0.0)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from bidloop.core.errors import ConfigurationError
 from bidloop.core.event import (
+    CompetitorLaunched,
     Event,
     FormSubmitted,
     IndicatorPublished,
@@ -19,9 +22,11 @@ from bidloop.core.event import (
     SessionEnded,
     SessionStarted,
 )
-from bidloop.core.opportunity import Opportunity
+from bidloop.core.money import Money
+from bidloop.core.opportunity import History, Opportunity
 from bidloop.core.outcome import Observations
 from bidloop.features.amounts import Amount
+from bidloop.features.holidays import days_until_holiday
 from bidloop.features.online import InProcessStore
 from bidloop.features.signal_sets import (
     SignalSet,
@@ -34,7 +39,7 @@ from bidloop.features.signal_sets import (
 )
 from bidloop.features.signals import Age, Entity, Holiday, Latest, Quantile, Ratio, Recency, Running, Total
 from bidloop.features.view import FeatureView
-from bidloop.features.views import campaign_view
+from bidloop.features.views import campaign_view, display_view
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -170,9 +175,7 @@ def test_utilisation_is_spend_per_daily_budget():
     )
     at = asked(MONDAY + DAY)
     assert value(view, at, "budget_utilisation_1d", known) == pytest.approx(60 * math.exp(-1) / 40, rel=1e-6)
-    assert (
-        value(view, asked(MONDAY + DAY, campaign_id="hats"), "budget_utilisation_1d", known) == 0.0
-    )  # the account's budget
+    assert value(view, asked(MONDAY + DAY, campaign_id="hats"), "budget_utilisation_1d", known) is None  # it has none
     assert value(view, at, "budget_utilisation_1d", seen((asked(), {"cost": 30.0}))) is None
 
 
@@ -294,3 +297,92 @@ def test_a_model_may_look_at_some_of_the_signals_alone():
 
 def test_older_definitions_keep_their_version():
     assert campaign_view().version == "58d08977b803"
+
+
+def test_prices_beyond_the_bins_count_in_the_last_ones():
+    view = viewed(Quantile(name="price", entity="campaign", amount="market_price", quantile=0.5))
+    yen = seen(*((asked(), {"market_price": 50_000.0}) for _ in range(9)), (asked(), {"market_price": 2.0}))
+    assert value(view, asked(MONDAY + DAY), "price", yen) > 2000
+    tiny = seen(*((asked(), {"market_price": 1e-9}) for _ in range(9)), (asked(), {"market_price": 2.0}))
+    assert value(view, asked(MONDAY + DAY), "price", tiny) < 0.001
+    assert value(view, asked(MONDAY + DAY), "price", seen((asked(), {"market_price": 0.0}))) is None
+
+
+def test_a_launch_in_one_place_is_a_launch_and_a_figure_of_one_place_is_that_place_s():
+    view = with_signals(campaign_view(), market_signals(["cci"]))
+    launch = CompetitorLaunched(event_id="l", at=MONDAY, competitor="c", location="DE")
+    figure = IndicatorPublished(event_id="f", at=MONDAY, series="cci", period="p", value=1.0, location="DE")
+    at = asked(MONDAY + DAY, location="FR")
+    assert value(view, at, "days_since_launch", None, launch, figure) == pytest.approx(1.0)
+    assert value(view, at, "cci", None, launch, figure) is None
+
+
+def test_days_are_counted_to_the_instant_of_the_opportunity_whatever_the_lag():
+    amount = Amount(name="views", event="page_viewed")
+    view = viewed(Recency(name="recency", entity="user", amount="views"), amounts=(amount,), lag_seconds=86_400.0)
+    page = PageViewed(event_id="p", at=MONDAY, user_id="u")
+    assert value(view, asked(MONDAY + 3 * DAY, user_id="u"), "recency", None, page) == pytest.approx(3.0)
+
+
+def test_what_the_caller_tells_of_the_cell_changes_the_cell_alone():
+    told = History(ctr=0.5, conversion_rate=0.5, spend=Money(0), impressions=1000, clicks=500)
+    view = display_view(["slot"], half_life_days=7.0)  # the cell has the key of the slot
+    known = seen((asked(attributes={"slot": "other"}), {"impressions": 1000.0, "clicks": 20.0}))
+    at = asked(MONDAY + DAY, attributes={"slot": "new"})
+    store = InProcessStore(view)
+    store.observe(known)
+    plain, helped = (store.read([one]).row(0).numeric for one in (at, msgspec.structs.replace(at, history=told)))
+    assert helped["cell_ctr"] > 0.3 > plain["cell_ctr"]
+    assert {n for n in plain if plain[n] != helped[n]} == {
+        "cell_ctr", "cell_conversion_rate", "cell_impressions", "cell_log_impressions",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "wanted", "counts"), [(30.0, "30", 1.0), (30, "30.0", 1.0), (31.0, "30", 0.0)])
+def test_a_condition_on_a_number_compares_numbers(told, wanted, counts):
+    amount = Amount(name="visits", event="session_ended", where={"duration_seconds": wanted})
+    view = viewed(Total(name="visits_total", entity="user", amount="visits"), amounts=(amount,))
+    ended = SessionEnded(event_id="e", at=MONDAY, user_id="u", duration_seconds=told)
+    assert value(view, asked(MONDAY + DAY, user_id="u"), "visits_total", None, ended) == counts
+    with pytest.raises(ConfigurationError, match="duration_seconds = 'long'"):
+        Amount(name="visits", event="session_ended", where={"duration_seconds": "long"})
+
+
+@pytest.mark.parametrize(
+    ("signal", "said"),
+    [
+        (Latest(name="x", entity="campaign", amount="cost"), "a single value"),
+        (Ratio(name="x", entity="campaign", numerator="clicks", denominator="cost", strength=math.inf), "strength = inf"),
+        (Ratio(name="x", entity="campaign", numerator="clicks", denominator="cost", prior=-1.0), "prior = -1"),
+        (Total(name="x", entity="campaign", amount="clicks", over_days=-1.0), "over_days"),
+        (Total(name="x", entity="campaign", amount="clicks", range=(0.0, math.inf)), "finite numbers"),
+        (Total(name="present", entity="campaign", amount="clicks"), "none of present, champion"),
+    ],
+)  # fmt: skip
+def test_numbers_and_names_that_make_no_sense_are_refused_wherever_they_come_from(signal, said):
+    with pytest.raises(ConfigurationError, match=said):
+        viewed(signal)
+
+
+def test_a_value_that_holds_the_separator_shares_no_cell_with_another():
+    view = viewed(Total(name="clicks_total", entity="ad_group", amount="clicks"))
+    known = seen((asked(campaign_id="a\x1fb", ad_group_id="c"), {"clicks": 5.0}))
+    assert value(view, asked(MONDAY + DAY, campaign_id="a", ad_group_id="b\x1fc"), "clicks_total", known) == 0.0
+
+
+def test_a_year_that_several_threads_ask_for_at_once_has_its_holidays():
+    with ThreadPoolExecutor(4) as pool:
+        for year in range(2060, 2080):
+            found = pool.map(lambda _, year=year: days_until_holiday(date(year, 12, 25), "DE"), range(8))
+            assert set(found) == {0}
+
+
+def test_a_correction_of_the_past_is_no_sign_of_life():
+    view = viewed(
+        Recency(name="recency", entity="campaign", amount="impressions"),
+        Age(name="age", entity="campaign", amount="impressions"),
+    )
+    known = seen((asked(), {"impressions": 100.0}), (asked(MONDAY + 20 * DAY), {"impressions": 1.0}))
+    known = replace(known, spent_at=np.array([MONDAY.replace(tzinfo=None)] * 2, dtype="datetime64[us]"))
+    assert value(view, asked(MONDAY + 21 * DAY), "recency", known) == pytest.approx(21.0)
+    assert value(view, asked(MONDAY + 21 * DAY), "age", known) == pytest.approx(21.0)

@@ -129,7 +129,7 @@ def test_the_joiner_and_the_history_say_the_same(
             joiner.join(events[start : start + piece], positions[start : start + piece])
             for start in range(0, len(events), piece)
         ]
-        for column in ("at", "impressions", "clicks", "conversions", "value", "cost", "position"):
+        for column in ("at", "impressions", "clicks", "conversions", "value", "cost", "position", "spent_at"):
             pieces = [getattr(known, column) for known in joined]
             np.testing.assert_array_equal(
                 np.concatenate(pieces) if pieces else [], getattr(queried, column), err_msg=column

@@ -125,6 +125,13 @@ def observations(rows: list[tuple[Opportunity, tuple[float, int, int]]]) -> Obse
         conversions=converted,
         value=converted * 20.0,
         cost=np.abs(clicked) * 0.7,
+        spent_at=np.array(
+            [
+                (o.at - timedelta(hours=int(c < 0))).replace(tzinfo=None)
+                for (o, _), c in zip(rows, clicked, strict=True)
+            ],
+            dtype="datetime64[us]",
+        ),
         further={
             "eligible_impressions": shown * 1.5,
             "quality_points": shown * 7.0,

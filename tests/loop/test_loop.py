@@ -355,14 +355,18 @@ class Unreachable:
         return getattr(self._store, name)
 
 
-def test_while_the_store_of_features_is_away_answers_say_so_and_nothing_is_lost(tmp_path: Path) -> None:
-    loop, undisturbed = untaught(tmp_path / "a"), untaught(tmp_path / "b")
-    store = loop.features = Unreachable(InProcessStore(loop.view))  # type: ignore[assignment]
+def test_while_the_store_of_features_is_away_answers_say_so_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = untaught(tmp_path / "b")
+    monkeypatch.setattr("bidloop.app.wiring.open_store", lambda house, view: Unreachable(InProcessStore(view)))
+    loop = untaught(tmp_path / "a")
+    store: Any = loop.features
     [first, _] = loop.decide_many([cell(), cell(campaign_id="hats")])
     other = undisturbed.decide(cell())
     store.away = True
     decision = loop.decide(cell(history=PAST))
-    assert decision.degraded[0] in ("features_unavailable", "no_model")
+    assert decision.degraded[0] == "features_unavailable"
     assert decision.prediction.ctr == pytest.approx(0.05, rel=0.2)  # what the caller knows
     assert loop.recompute(decision) == decision
     assert loop.absorb(outcome(first)).accepted == 3

@@ -25,7 +25,8 @@ NOW = datetime(2026, 6, 3, 14, tzinfo=UTC)
 
 def settings_of(home: Path, redis_url: str, store: str = "redis") -> Settings:
     features = FeatureSettings(
-        store=store, redis_url=redis_url if store == "redis" else "", signals=("campaign", "user"), resolution_seconds=1.0
+        store=store, redis_url=redis_url if store == "redis" else "", signals=("campaign", "user"), resolution_seconds=1.0,
+        answer_seconds=10.0,
     )  # fmt: skip
     return Settings(home=str(home), features=features)
 
@@ -103,6 +104,23 @@ def test_a_log_that_was_taken_back_has_the_store_built_anew(tmp_path: Path, redi
     assert opened(tmp_path, redis_url).features.read([cell(NOW)]).row(0).numeric["user_page_views_7d"] == 0.0
 
 
+def test_a_log_that_was_taken_back_and_has_grown_again_is_noticed(tmp_path: Path, redis_url: str) -> None:
+    settings = settings_of(tmp_path, redis_url)
+    open_house(settings, ManualClock(NOW)).close()
+    backup = (tmp_path / "bidloop.db").read_bytes()
+    house = open_house(settings, ManualClock(NOW))
+    open_loop(settings, house=house).absorb(happened(1, NOW - timedelta(hours=5)))
+    house.close()
+    for file in tmp_path.glob("bidloop.db*"):
+        file.unlink()
+    (tmp_path / "bidloop.db").write_bytes(backup)
+    house = open_house(settings, ManualClock(NOW))
+    house.log.append([event for number in (2, 3) for event in happened(number, NOW - timedelta(hours=2))])
+    house.close()
+    told = opened(tmp_path, redis_url).features.read([cell(NOW)])
+    assert_same(told, opened(tmp_path, redis_url, "memory").features.read([cell(NOW)]))
+
+
 def test_two_accounts_share_a_server_and_know_nothing_of_each_other(tmp_path: Path, redis_url: str) -> None:
     one, other = opened(tmp_path / "one", redis_url), opened(tmp_path / "other", redis_url)
     one.absorb(happened(1, NOW - timedelta(hours=5)))
@@ -115,3 +133,35 @@ def test_a_team_with_feast_reads_what_the_loop_learned(tmp_path: Path, redis_url
     alone = opened(tmp_path, redis_url, "memory")
     assert_same(loop.features.read([cell(NOW)]), alone.features.read([cell(NOW)]))
     assert_same(opened(tmp_path, redis_url, "feast").features.read([cell(NOW)]), alone.features.read([cell(NOW)]))
+
+
+@pytest.mark.parametrize("store", ["memory", "redis", "feast"])
+def test_a_running_process_forgets_who_was_erased_elsewhere(tmp_path: Path, redis_url: str, store: str) -> None:
+    loop = opened(tmp_path, redis_url, store)
+    eraser = open_house(settings_of(tmp_path, redis_url, store), ManualClock(NOW))
+    anna = eraser.privacy.pseudonym("user_id", "anna")
+    [shown, click, page] = happened(1, NOW - timedelta(hours=1))
+    about = msgspec.structs.replace(shown.opportunity, user_id=anna)  # type: ignore[union-attr]
+    shown = msgspec.structs.replace(shown, opportunity=about, user_id=anna)
+    loop.absorb([shown, msgspec.structs.replace(page, user_id=anna)])
+    asked = [cell(NOW, user=anna)]
+    assert loop.features.read(asked).row(0).numeric["user_page_views_7d"] > 0.9
+    assert erase_person(eraser, "anna")["events"] == 2
+    loop.absorb([click])  # of an impression that was anna's
+    row = loop.features.read(asked).row(0).numeric
+    assert row["user_page_views_7d"] == 0.0
+    assert row["user_recency"] is None
+    assert row["ctr_7d"] > 0.03  # the ad was shown and clicked all the same
+
+
+@pytest.mark.parametrize("store", ["memory", "redis"])
+def test_after_retention_a_new_process_knows_what_training_knows(tmp_path: Path, redis_url: str, store: str) -> None:
+    house = open_house(settings_of(tmp_path, redis_url, "memory"), ManualClock(NOW))
+    loop = open_loop(house.settings, house=house)
+    for number in range(10):
+        loop.absorb(happened(number, NOW - timedelta(hours=20 - number)))
+    house.history.sync()
+    house.log.prune(datetime.now(UTC) + timedelta(days=2))
+    assert house.log.read() == []
+    loop.absorb(happened(11, NOW - timedelta(hours=2)))
+    assert_same(opened(tmp_path, redis_url, store).features.read([cell(NOW)]), loop.features.read([cell(NOW)]))

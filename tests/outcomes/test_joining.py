@@ -14,6 +14,7 @@ from bidloop.core.event import (
     BidWon,
     CampaignReported,
     ClickReceived,
+    Competitor,
     ConversionReported,
     ConversionRestated,
     ConversionRetracted,
@@ -320,3 +321,54 @@ def test_nothing_joined_is_an_empty_table() -> None:
     known = joiner().join([])
     assert len(known) == 0
     assert known.clicks.shape == (0,)
+
+
+def reported(name: str, day: int, known: int | None = None, **figures: object) -> CampaignReported:
+    about: dict[str, object] = {"impressions": 1000, "clicks": 10, "conversions": 0, "spend": Money(0)}
+    return CampaignReported(
+        event_id=f"{name}-{known}", at=AT + day * DAY, opportunity=cell("c"), row_id=name,
+        known_at=None if known is None else AT + known * DAY, **about | figures,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_an_impression_share_is_of_those_rows_that_tell_one() -> None:
+    known = Joiner(Decided()).join([reported("a", 0, impression_share=0.5), reported("b", 1), shown("i")])
+    assert known.impressions.sum() == 2001
+    assert known.further["share_impressions"].sum() == 1000
+    assert known.further["eligible_impressions"].sum() == 2000
+    beyond = Joiner(Decided()).join([reported("a", 0, impression_share=5e-324, quality_score=1e308)])
+    assert all(column[0] == 0.0 for name, column in beyond.further.items() if "impressions" in name or "points" in name)
+
+
+def test_an_old_row_told_again_says_nothing_new_of_budget_and_competitors() -> None:
+    rivals = (Competitor(name="r", impression_share=0.9, overlap_rate=0.8),)
+    old = reported("jan", 0, budget=Money.of(10), competitors=rivals)
+    again = reported("jan", 0, 40, budget=Money.of(10), competitors=rivals, clicks=11)
+    known = Joiner(Decided()).join([old, reported("mar", 39, budget=Money.of(99)), again])
+    assert known.further["daily_budget"][:2].tolist() == [10.0, 99.0]
+    assert np.isnan(known.further["daily_budget"][2])
+    assert np.isnan(known.further["competitor_share"][1:]).all()
+
+
+def test_a_budget_that_makes_no_sense_is_none() -> None:
+    huge = msgspec.structs.replace(cell("i"), budget=Money(10**400))
+    foreign = msgspec.structs.replace(cell("j"), budget=Money(5, "JPY"))
+    events = [msgspec.structs.replace(shown(c.opportunity_id), opportunity=c) for c in (huge, foreign)]
+    assert np.isnan(Joiner(Decided()).join(events).further["daily_budget"]).all()
+
+
+def test_it_makes_no_difference_where_a_page_of_the_log_ends() -> None:
+    events = [click("i"), shown("i"), order("i", order_id="1"), click("j"), shown("k"), click("k")]
+    whole = Joiner(Decided("i", "j")).join(events, range(1, 7))
+    joiner = Joiner(Decided("i", "j"))
+    pieces = [joiner.join([event], [i]) for i, event in enumerate(events, start=1)]
+    for column in ("at", "impressions", "clicks", "conversions", "position"):
+        np.testing.assert_array_equal(getattr(whole, column), np.concatenate([getattr(one, column) for one in pieces]))
+
+
+def test_who_is_forgotten_is_in_nothing_that_comes_of_their_impressions() -> None:
+    about = msgspec.structs.replace(cell("i"), user_id="p.anna")
+    joiner = Joiner(Decided())
+    joiner.join([msgspec.structs.replace(shown("i"), opportunity=about, user_id="p.anna")])
+    joiner.forget("p.anna")
+    assert [one.user_id for one in joiner.join([click("i"), order("i")]).opportunities] == ["", ""]

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from bidloop.app.http.body import BodyReader, contradicts
-from bidloop.app.http.border import opportunity_of
-from bidloop.app.http.problems import ApiError
+from bidloop.app.http.border import opportunity_of, too_early
+from bidloop.app.http.problems import WRONG_FIELDS, ApiError
 from bidloop.app.http.schema import CampaignData
 from bidloop.app.settings import Settings
 from bidloop.app.terminal import progress
@@ -71,16 +71,20 @@ def write_bids(loop: Loop, settings: Settings, privacy: Privacy, cells: Path, ou
     """
     header, rows = _read(cells)
     _check_output(output)
-    reader = BodyReader(CampaignData, contradiction=contradicts)
+    reader, zone = BodyReader(CampaignData, contradiction=contradicts), ZoneInfo(settings.timezone)
+    now, earliest = loop.clock.now(), loop.features.earliest
     good: list[tuple[dict[str, str], CampaignData]] = []
     bad: list[dict[str, str]] = []
     for number, row in enumerate(rows, start=2):
         try:
-            good.append((row, reader.read(msgspec.json.encode(_body(row)))))
+            data = reader.read(msgspec.json.encode(_body(row)))
+            if (early := too_early(data, now=now, timezone=zone, earliest=earliest)) is not None:
+                raise ApiError(WRONG_FIELDS, [early])
+            good.append((row, data))
         except ApiError as error:
             wrong = "; ".join(f"{e.path}: found {e.found}, expected {e.expected}" for e in error.errors)
             bad.append({"line": str(number), "reason": wrong or str(error), **row})
-    zone, decided = ZoneInfo(settings.timezone), list[dict[str, Any]]()
+    decided = list[dict[str, Any]]()
     with progress("Bidding", len(good)) as bar:
         for start in range(0, len(good), CHUNK):
             chunk = good[start : start + CHUNK]

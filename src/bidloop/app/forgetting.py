@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -37,17 +36,18 @@ def erase_person(house: House, identifier: str, kind: str = "user_id") -> dict[s
     """Forget a person in the log, the history, the decisions, the quarantine and a shared store of features; says how many
     records of each.
 
-    A process that decides keeps what it knows of the person in its memory until it is started again.
+    A process that decides forgets them within a second, when it next follows the log.
 
     Events of before this moment that still wait in a stream are treated alike when they arrive.
     """
-    now = datetime.now(UTC)
+    now = house.clock.now()
     persons = _pseudonyms(house, identifier, kind)
     erased = {"events": 0, "decisions": 0, "history": 0, "features": 0}
     features = shared_features(house)
     for person in persons:
-        erased["features"] += 0 if features is None else features.forget(person)
         erased["events"] += house.log.erase(person, now)
+        # After the log: whoever follows it learns of the erasure there, and nothing of before it any more.
+        erased["features"] += 0 if features is None else features.forget(person)
         erased["decisions"] += house.decisions.erase(person)
         erased["history"] += house.history.erase(person)
     # What could not be read could not be given a pseudonym: only its bytes can tell whether it names somebody.

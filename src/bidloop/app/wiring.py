@@ -61,6 +61,7 @@ from bidloop.retraining.shelf import Shelf
 
 if TYPE_CHECKING:
     from bidloop.adapters.redis.event_stream import RedisEventStream
+    from bidloop.adapters.redis.feature_store import RedisFeatureStore
 
 VIEWS = ("auto", "campaign", "display", "ipinyou")
 
@@ -222,9 +223,10 @@ def open_loop(
     view = view_of(house) if training else served_view(house)
     bidding = msgspec.structs.replace(settings.bidding, timezone=settings.timezone, currency=settings.currency)
     joiner = Joiner(house.decisions, settings.outcomes)
-    features = open_store(house, view)
+    # Training looks at what was known, not at what is: it fills no store that others use.
+    features = InProcessStore(view) if training else open_store(house, view)
     health = FeatureHealth(view)
-    known, position = _learned(house.log, joiner, features, health)
+    known, position = _learned(house, joiner, features, health)
     # What a restatement takes back or adds belongs to the period of its row, and leaves it with what is told of it last.
     periods, of = np.unique(known.at if known.spent_at is None else known.spent_at, return_inverse=True)
     shown = np.maximum(0.0, np.bincount(of, known.impressions, minlength=len(periods)))
@@ -287,12 +289,26 @@ def open_store(house: House, view: FeatureView) -> OnlineStore:
         prefix=f"bidloop:features:{house.name}",
         keep_seconds=settings.keep_seconds,
         expire_days=settings.expire_days,
+        answer_seconds=settings.answer_seconds,
     )
     house.connections.callback(store.close)
-    if store.position > house.log.head():
-        _log.warning("The store of features knows more than the log, which was taken back: it is built anew.")
+    if _is_of_another_past(store, house.log):
+        _log.warning(
+            "The store of features tells of another past than the log, which was taken back: it is built anew."
+        )
         store.clear()
     return store
+
+
+def _is_of_another_past(store: RedisFeatureStore, log: EventLog) -> bool:
+    """Whether the log does not hold what the store has learned last, as after a backup was restored."""
+    from bidloop.adapters.redis.feature_store import digest_of
+
+    position, digest = store.told
+    if position > log.head():
+        return True
+    found = [event for at, event in log.read(position - 1, 1) if at == position] if position and digest else []
+    return any(digest_of(event.event_id) != digest for event in found)  # pruned or erased, it tells nothing
 
 
 def shared_features(house: House) -> OnlineStore | None:
@@ -387,26 +403,48 @@ def _distinct(told: Sequence[str], view: Callable[[Sequence[str]], FeatureView])
     return kept
 
 
-def _learned(log: EventLog, joiner: Joiner, features: OnlineStore, health: FeatureHealth) -> tuple[Observations, int]:
-    """Have the store of features learn all that the log tells, in its order; says what it tells of ads, and up to where."""
-    position, pages = 0, [joiner.join(())]
+def _learned(house: House, joiner: Joiner, features: OnlineStore, health: FeatureHealth) -> tuple[Observations, int]:
+    """Have the store of features learn all that is known, in its order; says what the log tells of ads, and up to where."""
+    position, pages, covered = 0, [joiner.join(())], 0
     with features.rebuilding():
-        while page := log.read(position):
-            pages.append(joiner.join([event for _, event in page], [at for at, _ in page]))
-            features.observe(pages[-1], page)
-            health.saw(event for _, event in page)
+        page = house.log.read(position)
+        if (page[0][0] if page else house.log.head() + 1) > 1:  # the log was pruned; the history still has all
+            covered = _learned_from_history(house, features)
+        while page:
+            known = joiner.join([event for _, event in page], [at for at, _ in page])
             position = page[-1][0]
-    known = Observations(
-        at=np.concatenate([page.at for page in pages]),
-        opportunities=[opportunity for page in pages for opportunity in page.opportunities],
-        impressions=np.concatenate([page.impressions for page in pages]),
-        clicks=np.concatenate([page.clicks for page in pages]),
-        conversions=np.concatenate([page.conversions for page in pages]),
-        value=np.concatenate([page.value for page in pages]),
-        cost=np.concatenate([page.cost for page in pages]),
-        spent_at=np.concatenate([page.at if page.spent_at is None else page.spent_at for page in pages]),
+            if position > covered:
+                features.observe(_behind(known, covered), [(at, event) for at, event in page if at > covered])
+            health.saw(event for _, event in page)
+            pages.append(known)
+            page = house.log.read(position)
+    together = Observations(
+        at=np.concatenate([known.at for known in pages]),
+        opportunities=[opportunity for known in pages for opportunity in known.opportunities],
+        impressions=np.concatenate([known.impressions for known in pages]),
+        clicks=np.concatenate([known.clicks for known in pages]),
+        conversions=np.concatenate([known.conversions for known in pages]),
+        value=np.concatenate([known.value for known in pages]),
+        cost=np.concatenate([known.cost for known in pages]),
+        spent_at=np.concatenate([known.at if known.spent_at is None else known.spent_at for known in pages]),
     )
-    return known, position
+    return together, position
+
+
+def _learned_from_history(house: House, features: OnlineStore) -> int:
+    """Have the store learn what the history tells, as training does; says up to which position that is."""
+    house.history.sync()
+    covered = house.history.position()
+    features.observe(house.history.observations(), house.history.happenings())
+    return covered
+
+
+def _behind(known: Observations, position: int) -> Observations:
+    """What became known behind a position."""
+    if known.position is None or not len(known) or known.position[0] > position:
+        return known
+    rows = np.flatnonzero(known.position > position)
+    return known.take(rows)
 
 
 def _remember(bidding: BiddingSettings, folder: Path) -> Path:

@@ -51,6 +51,7 @@ class Outcomes:
 
 
 FURTHER: Mapping[str, float] = {
+    "share_impressions": 0.0,
     "eligible_impressions": 0.0,
     "quality_points": 0.0,
     "quality_impressions": 0.0,
@@ -63,9 +64,9 @@ FURTHER: Mapping[str, float] = {
 }
 """What else is known of ads, and how nothing reads: a sum gains 0, a single value was not told.
 
-Impressions that a campaign could have had; quality score times impressions, and impressions with one; bids and their sum; what
-winning cost, the budget of the day, and the largest share and overlap of a competitor. Money in account currency, prices in the
-unit of bids."""
+Impressions of which the share of the possible ones is told, and those possible ones; quality score times impressions, and
+impressions with a score; bids and their sum; what winning cost, the budget of the day, and the largest share and overlap of a
+competitor. Money in account currency, prices in the unit of bids."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,21 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.at)
+
+    def take(self, rows: NDArray[np.intp]) -> Observations:
+        """The given rows, in that order."""
+        return Observations(
+            self.at[rows],
+            [self.opportunities[i] for i in rows],
+            self.impressions[rows],
+            self.clicks[rows],
+            self.conversions[rows],
+            self.value[rows],
+            self.cost[rows],
+            None if self.spent_at is None else self.spent_at[rows],
+            {name: column[rows] for name, column in self.further.items()},
+            None if self.position is None else self.position[rows],
+        )
 
 
 @dataclass(frozen=True)

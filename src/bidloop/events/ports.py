@@ -78,6 +78,10 @@ class EventLog(Protocol):
         """How many events there are of each type (``impression_served`` …)."""
         ...
 
+    def newest(self) -> dict[str, datetime]:
+        """When the newest event of each type happened (UTC), whatever the order in which they were told."""
+        ...
+
     def digests(self, event_ids: Collection[str]) -> dict[str, int]:
         """The content digests of those of these ids that were ever told."""
         ...
@@ -95,6 +99,10 @@ class EventLog(Protocol):
 
         All that is there is erased, whatever time it tells; of what arrives later, what happened before `at`.
         """
+        ...
+
+    def erased(self, since: datetime) -> list[tuple[str, datetime]]:
+        """Who was erased at an instant from `since` on, and when."""
         ...
 
     def prune(self, before: datetime) -> int:

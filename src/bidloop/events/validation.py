@@ -137,13 +137,13 @@ def _link(event: DeviceLinked, now: datetime | None, settings: EventSettings) ->
 
 def _session(event: SessionEnded, now: datetime | None, settings: EventSettings) -> None:
     if event.duration_seconds is not None:
-        _finite(event.duration_seconds, "duration_seconds")
+        _measured(event.duration_seconds, "duration_seconds")
     _in_range(event.page_views or 0, MOST_COUNTED, "page_views")
 
 
 def _indicator(event: IndicatorPublished, now: datetime | None, settings: EventSettings) -> None:
     _id(event.series, "series")
-    _finite(event.value, "value")
+    _measured(event.value, "value")
 
 
 def _season(event: SeasonMarked, now: datetime | None, settings: EventSettings) -> None:
@@ -182,7 +182,7 @@ def _report(event: CampaignReported, now: datetime | None, settings: EventSettin
     _currency(event.value, "value", event.opportunity.currency)
     for name in ("quality_score", "average_position"):
         if (figure := getattr(event, name)) is not None:
-            _finite(figure, name)
+            _measured(figure, name)
 
 
 def _id(value: str, path: str) -> None:
@@ -227,15 +227,18 @@ def _opportunity(opportunity: Opportunity, now: datetime | None, settings: Event
     _id(opportunity.campaign_id, "opportunity.campaign_id")
     _date(opportunity.at, "opportunity.at", now, settings)
     for name, value in opportunity.measures.items():
-        _finite(value, f"opportunity.measures.{name}")
-        _in_range(abs(value), MOST_MEASURED, f"opportunity.measures.{name}")
+        _measured(value, f"opportunity.measures.{name}")
     if (history := opportunity.history) is not None:
         _finite(history.ctr, "opportunity.history.ctr")
         _finite(history.conversion_rate, "opportunity.history.conversion_rate")
+        _in_range(abs(history.impressions), MOST_COUNTED, "opportunity.history.impressions")
+        _in_range(abs(history.clicks), MOST_COUNTED, "opportunity.history.clicks")
+        _currency(history.spend, "opportunity.history.spend", opportunity.currency)
     if settings.currency and opportunity.currency != settings.currency:
         _wrong_currency(opportunity.currency, settings.currency, "opportunity.currency")
     _price(opportunity.floor, "opportunity.floor", opportunity.currency)
     _price(opportunity.current_bid, "opportunity.current_bid", opportunity.currency)
+    _price(opportunity.budget, "opportunity.budget", opportunity.currency)
 
 
 def _currency_of(opportunity: Opportunity | None, now: datetime | None, settings: EventSettings) -> str:
@@ -255,6 +258,11 @@ def _finite(value: float, path: str) -> None:
             expected="a finite number",
             remedy="Leave out what is missing.",
         )
+
+
+def _measured(value: float, path: str) -> None:
+    _finite(value, path)
+    _in_range(abs(value), MOST_MEASURED, path)
 
 
 def _weight(weight: float) -> None:

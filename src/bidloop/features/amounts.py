@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Iterable
 from datetime import datetime
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -28,6 +29,7 @@ AD_AMOUNTS: dict[str, str] = {
     "conversions": "conversions",
     "value": "account currency",
     "cost": "account currency",
+    "share_impressions": "impressions",
     "eligible_impressions": "impressions",
     "quality_points": "quality score times impressions",
     "quality_impressions": "impressions",
@@ -107,6 +109,13 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     expected=f"one of {', '.join(hints)}",
                     remedy=closest(name, hints),
                 )
+            try:
+                _read(_TYPES[self.event], name, self.where[name])
+            except msgspec.ValidationError as error:
+                raise ConfigurationError(
+                    f"amount {self.name!r} where {name} = {self.where[name]!r}: {error}",
+                    expected="a value of this field",
+                ) from error
 
     def __hash__(self) -> int:
         return hash((self.name, self.event, self.field, tuple(sorted(self.where.items()))))
@@ -120,7 +129,7 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """How much this event of its type adds; `None` where it does not tell, or is not one of those meant."""
         for name, wanted in self.where.items():
             told = getattr(event, name)
-            if ("" if told is None else str(told)) != wanted:
+            if told is None or told != _read(_TYPES[self.event], name, wanted):
                 return None
         if not self.field:
             return 1.0
@@ -128,6 +137,12 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if value is None:
             return None
         return float(instant_of(value) if isinstance(value, datetime) else value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(kind: type[msgspec.Struct], field: str, text: str) -> Any:
+    """A text as a value of a field."""
+    return msgspec.convert(text, _fields(kind)[field], strict=False)
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -141,11 +156,14 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     own = {name: hints[name] for name in kind.__struct_fields__}
     return {name: hint for name, hint in own.items() if name not in ("event_id", "at", "version", "consent")}
 
 
 def _is_number(hint: Any) -> bool:
-    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return any(part in (int, float, datetime) for part in parts)
+    if get_origin(hint) is Annotated:
+        return _is_number(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return any(_is_number(part) for part in get_args(hint))
+    return hint in (int, float, datetime)

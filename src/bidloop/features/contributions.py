@@ -9,13 +9,13 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bidloop.core.event import Event, MarketEvent
+from bidloop.core.event import CompetitorLaunched, Event, MarketEvent
 from bidloop.core.outcome import Observations
 from bidloop.features.amounts import TOLD
 from bidloop.features.increments import check_increments
 from bidloop.features.keys import Keys, entity_keys
 from bidloop.features.local_time import LocalTimes, instant_of
-from bidloop.features.plan import EDGES, SEPARATOR, EntityPlan, Plan
+from bidloop.features.plan import SEPARATOR, EntityPlan, Plan, bounds_of
 
 _MARKET: tuple[type, ...] = get_args(MarketEvent)
 
@@ -34,12 +34,15 @@ class Contributions:
         For each entity of the plan the n keys; `None` where the fact is not about such an entity.
     amounts
         What it adds to each amount of the plan, float64, shape (n, a). Nothing is 0, of a single value NaN.
+    corrects
+        Whether it corrects what was told before, bool, shape (n,): then nothing happened at its own time.
     """
 
     due: NDArray[np.int64]
     position: NDArray[np.int64]
     keys: tuple[Keys, ...]
     amounts: NDArray[np.float64]
+    corrects: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.due)
@@ -55,7 +58,7 @@ class Contributions:
             How much to each input of the entity, float64, shape (m, u): of sums and bins the amount, of first and last
             instants whether there was any (1 or 0), of latest values the value, or NaN where none was told.
         """
-        inputs = _inputs(self.amounts, plan.entities[entity])
+        inputs = _inputs(self.amounts, self.corrects, plan.entities[entity])
         keys = self.keys[entity]
         adds = (np.nan_to_num(inputs) != 0.0) | (np.isfinite(inputs) & _latest(plan.entities[entity]))
         rows = np.flatnonzero(adds.any(axis=1))
@@ -69,8 +72,8 @@ def contributions(
 ) -> Contributions:
     """What observations of ads, and events of users and of the market, add to the amounts of a plan.
 
-    An event of a user counts for every entity whose whole key it tells. An event of the market that names a place counts for
-    entities with a place in their key, and one that names none for the others.
+    An event of a user counts for every entity whose whole key it tells. A figure or a season of one place counts for entities
+    with a place in their key, and one that names none for the others; a competitor's launch in a place counts for both.
 
     Parameters
     ----------
@@ -116,10 +119,11 @@ def contributions(
         np.concatenate([np.zeros(0, dtype=np.int64), *(part.position for part in parts)]),
         tuple([key for part in parts for key in part.keys[i]] for i in range(len(plan.entities))),
         np.concatenate([nothing, *(part.amounts for part in parts)]),
+        np.concatenate([np.zeros(0, dtype=bool), *(part.corrects for part in parts)]),
     )
 
 
-def _inputs(amounts: NDArray[np.float64], entity: EntityPlan) -> NDArray[np.float64]:
+def _inputs(amounts: NDArray[np.float64], corrects: NDArray[np.bool_], entity: EntityPlan) -> NDArray[np.float64]:
     inputs = np.empty((len(amounts), len(entity.inputs)))
     for i, one in enumerate(entity.inputs):
         column = amounts[:, one.amount]
@@ -128,9 +132,10 @@ def _inputs(amounts: NDArray[np.float64], entity: EntityPlan) -> NDArray[np.floa
         elif one.kind == "sum":
             inputs[:, i] = np.where(np.isnan(column), 0.0, column)
         elif one.kind == "bin":
-            inputs[:, i] = (column >= EDGES[one.bin]) & (column < EDGES[one.bin + 1])
+            low, high = bounds_of(one.bin)
+            inputs[:, i] = (column > 0.0) & (column >= low) & (column < high)
         else:
-            inputs[:, i] = ~np.isnan(column) & (column != 0.0)
+            inputs[:, i] = ~np.isnan(column) & (column != 0.0) & ~corrects
     return inputs
 
 
@@ -152,7 +157,9 @@ def _of_ads(plan: Plan, observations: Observations) -> Contributions:
             amounts[:, i] = np.nan
     _nothing_told_by_events(plan, amounts)
     position = np.zeros(n, dtype=np.int64) if observations.position is None else observations.position
-    return Contributions(_due(plan, at), position, entity_keys(plan, observations.opportunities), amounts)
+    told_at = observations.spent_at
+    corrects = np.zeros(n, dtype=bool) if told_at is None else told_at.astype("datetime64[us]").astype(np.int64) < at
+    return Contributions(_due(plan, at), position, entity_keys(plan, observations.opportunities), amounts, corrects)
 
 
 def _of_events(plan: Plan, told: Sequence[tuple[int, Event]]) -> Contributions:
@@ -177,6 +184,7 @@ def _of_events(plan: Plan, told: Sequence[tuple[int, Event]]) -> Contributions:
         np.array([position for position, _ in told], dtype=np.int64),
         tuple(_event_keys(entity, events, plan.view.timezone) for entity in plan.entities),
         amounts,
+        np.zeros(len(events), dtype=bool),
     )
 
 
@@ -199,7 +207,8 @@ def _event_keys(entity: EntityPlan, events: Sequence[Event], timezone: str) -> K
 
 
 def _event_key(entity: EntityPlan, event: Event, row: int, times: LocalTimes | None) -> str | None:
-    if isinstance(event, _MARKET) and bool(getattr(event, "location", "")) != ("location" in entity.key):
+    located = bool(getattr(event, "location", ""))
+    if isinstance(event, _MARKET) and located != ("location" in entity.key) and not (located and _adds_up(event)):
         return None
     parts = [
         times.column(source.partition(".")[2])[row]
@@ -207,7 +216,12 @@ def _event_key(entity: EntityPlan, event: Event, row: int, times: LocalTimes | N
         else getattr(event, source, "")
         for source in entity.key
     ]
-    return SEPARATOR.join(parts) if all(parts) else None
+    return SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts) if all(parts) else None
+
+
+def _adds_up(event: Event) -> bool:
+    """Whether what happened in one place happened to the account as well; a figure or a season of one place does not."""
+    return isinstance(event, CompetitorLaunched)
 
 
 def _due(plan: Plan, at: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from datetime import date, timedelta
 
 import holidays
@@ -12,6 +13,7 @@ from bidloop.features.amounts import closest
 
 AHEAD = 30
 """Days that are looked ahead for the next one."""
+_filling = threading.Lock()  # the library takes a year for known before it has filled it
 
 
 @functools.lru_cache(maxsize=64)
@@ -54,8 +56,9 @@ def days_until_holiday(day: date, country: str, subdivision: str = "") -> int:
     >>> days_until_holiday(date(2026, 12, 20), "DE"), days_until_holiday(date(2026, 12, 25), "DE")
     (5, 0)
     """
-    calendar = days_of(country, subdivision)
-    for ahead in range(AHEAD):
-        if day + timedelta(days=ahead) in calendar:
-            return ahead
+    with _filling:
+        calendar = days_of(country, subdivision)
+        for ahead in range(AHEAD):
+            if day + timedelta(days=ahead) in calendar:
+                return ahead
     return AHEAD

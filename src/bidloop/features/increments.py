@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.core.errors import InvalidInput
-from bidloop.core.outcome import Observations
+from bidloop.core.outcome import FURTHER, Observations
 
 
 def check_increments(observations: Observations) -> NDArray[np.int64]:
@@ -28,12 +30,16 @@ def check_increments(observations: Observations) -> NDArray[np.int64]:
         ("impressions", observations.impressions),
         ("clicks", observations.clicks),
         ("conversions", observations.conversions),
+        ("value", observations.value),
+        ("cost", observations.cost),
+        *observations.further.items(),
     )
     for name, column in (("at", at), *columns):
         if len(column) != n:
             raise InvalidInput(f"{len(column)} values of {name} for {n} opportunities", path=name, expected="one each")
     for name, column in columns:
-        wrong = ~np.isfinite(column)
+        untold = np.isnan(column) & math.isnan(FURTHER.get(name, 0.0))
+        wrong = ~(np.isfinite(column) | untold)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise InvalidInput(f"{column[row]} {name} in observation {row}", path=name, expected="a finite number")

@@ -40,6 +40,9 @@ def entity_keys(
     times = LocalTimes(opportunities if any(name.startswith("time.") for name in missing) else (), plan.view.timezone)
     for source in missing:
         columns[source] = column(source, opportunities, times)
+    for source, values in columns.items():
+        if SEPARATOR in "".join(values):  # or two cells would share a key
+            columns[source] = [value.replace(SEPARATOR, " ") for value in values]
     keys: list[Keys] = []
     for entity in plan.entities:
         if not entity.key:

@@ -5,17 +5,18 @@ The instants of events and of the opportunity belong to every value, and are not
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from bidloop.features.amounts import AD_AMOUNTS, TOLD
-from bidloop.features.signals import Calendar, Holiday, amounts_of
+from bidloop.features.signals import Calendar, Holiday, Ratio, Total, Utilisation, amounts_of
 from bidloop.features.view import CELL, FeatureView
 
 NodeKind: TypeAlias = Literal["event", "opportunity", "amount", "feature"]
-How: TypeAlias = Literal["counted", "added", "told", "weighed", "selected", "aggregated", "read", "key"]
+How: TypeAlias = Literal["counted", "added", "taken away", "told", "weighed", "selected", "aggregated", "read", "key"]
 
 AD_SOURCES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "impressions": (("impression_served", ""), ("campaign_reported", "impressions")),
@@ -33,6 +34,7 @@ AD_SOURCES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("click_received", "price"),
         ("campaign_reported", "spend"),
     ),
+    "share_impressions": (("campaign_reported", "impressions"), ("campaign_reported", "impression_share")),
     "eligible_impressions": (("campaign_reported", "impressions"), ("campaign_reported", "impression_share")),
     "quality_points": (("campaign_reported", "impressions"), ("campaign_reported", "quality_score")),
     "quality_impressions": (("campaign_reported", "impressions"), ("campaign_reported", "quality_score")),
@@ -50,6 +52,8 @@ AD_SOURCES: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """Types and fields of the events that each amount of ads is joined from (`bidloop.outcomes.joining`); without a field the event is
 counted."""
+
+RETRACTION = "conversion_retracted"
 
 _WEIGHED = ("impressions", "clicks", "conversions", "value", "cost")
 """Amounts that the weight of a sampled log's impression multiplies."""
@@ -84,9 +88,9 @@ class Edge(msgspec.Struct, frozen=True, order=True):
     source, target
         From where, and where to.
     how
-        An event is ``counted``, its number ``added``, its single value ``told``; a weight is ``weighed`` in; a field has
-        ``selected`` events; amounts are ``aggregated`` into features; of an opportunity a field is ``read``, or is part of the
-        ``key`` by which the past is looked up.
+        An event is ``counted``, its number ``added``, its single value ``told``; what an event takes back is ``taken away``; a
+        weight is ``weighed`` in; a field has ``selected`` events; amounts are ``aggregated`` into features; of an opportunity a
+        field is ``read``, or is part of the ``key`` by which the past is looked up.
     """
 
     source: Node
@@ -94,6 +98,7 @@ class Edge(msgspec.Struct, frozen=True, order=True):
     how: How
 
 
+@functools.lru_cache(maxsize=64)
 def lineage(view: FeatureView) -> tuple[Edge, ...]:
     """All edges from events and opportunities to the features of a view, each once.
 
@@ -149,12 +154,13 @@ def _to_amount(view: FeatureView, name: str) -> Iterator[Edge]:
     if name in AD_AMOUNTS:
         for event, field in AD_SOURCES[name]:
             how: How = "told" if name in TOLD else "added" if field else "counted"
-            yield Edge(Node("event", event, field), target, how)
+            yield Edge(Node("event", event, field), target, "taken away" if event == RETRACTION else how)
         if name in _WEIGHED:
             yield Edge(Node("event", "impression_served", "weight"), target, "weighed")
         return
     [amount] = [one for one in view.amounts if one.name == name]
-    yield Edge(Node("event", amount.event, amount.field), target, "added" if amount.field else "counted")
+    how = "counted" if not amount.field else "added" if name in _summed(view) else "told"
+    yield Edge(Node("event", amount.event, amount.field), target, how)
     for field in amount.where:
         yield Edge(Node("event", amount.event, field), target, "selected")
 
@@ -191,6 +197,13 @@ def _to_feature(view: FeatureView, name: str) -> Iterator[Edge]:
             for amount in amounts_of(signal):
                 yield Edge(Node("amount", amount), target, "aggregated")
             yield from (of(field, "key") for field in _keys(view, signal.entity))
+
+
+def _summed(view: FeatureView) -> set[str]:
+    """Amounts that some signal adds up; of all others each value speaks for itself."""
+    sums = [one for one in view.signals if isinstance(one, Total | Ratio)]
+    used = [one.amount for one in view.signals if isinstance(one, Utilisation)]
+    return {amount for one in sums for amount in amounts_of(one)}.union(used)
 
 
 def _amounts_of_rate(value: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from bidloop.core.opportunity import Opportunity
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 PartOfDay: TypeAlias = Literal["morning", "afternoon", "evening", "night"]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def part_of_day(hour: int) -> PartOfDay:
@@ -53,7 +53,7 @@ def instant_of(at: datetime) -> int:
     1000000
     """
     try:
-        passed = at - _EPOCH
+        passed = at - EPOCH
     except TypeError as error:
         raise InvalidInput(
             f"{at.isoformat()} without a timezone",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from bidloop.core.outcome import Observations
 from bidloop.features.contributions import contributions
 from bidloop.features.described import describe
 from bidloop.features.keys import absences, entity_keys
-from bidloop.features.local_time import instant_of, microseconds
+from bidloop.features.local_time import EPOCH, instant_of, microseconds
 from bidloop.features.memory import Floats, Memory, facts_by_key
 from bidloop.features.plan import plan_of
 from bidloop.features.state import Known
@@ -89,12 +89,12 @@ class InProcessStore:
             When an increment is not finite, or a time is missing.
         """
         known = contributions(self._plan, observations, events)
-        for i, entity in enumerate(self._plan.entities):
+        added = []
+        for i in range(len(self._plan.entities)):
             rows, inputs = known.to(self._plan, i)
-            places = facts_by_key(known.keys[i], rows)
-            due = known.due[rows]
-            with self._lock:
-                memories = self._memories[i]
+            added.append((facts_by_key(known.keys[i], rows), known.due[rows], inputs))
+        with self._lock:  # all at once: nobody reads a keyword that knows more than its campaign
+            for entity, memories, (places, due, inputs) in zip(self._plan.entities, self._memories, added, strict=True):
                 for key, place in places.items():
                     memory = memories.get(key)
                     if memory is None:
@@ -129,6 +129,12 @@ class InProcessStore:
                         elapsed[row, i] = instant - at
                 states.append(found)
         return feature_table(plan, described, Known.of(plan, states, elapsed), instants, opportunities, absences(keys))
+
+    @property
+    def earliest(self) -> datetime | None:
+        """The earliest instant that can be asked for: the one that was settled last, or any."""
+        lag = timedelta(seconds=self.view.lag_seconds)
+        return None if self._settled is None else EPOCH + timedelta(microseconds=self._settled) + lag
 
     def forget(self, user_id: str) -> int:
         """Forget a person, by pseudonym; says of how many entities."""

@@ -30,7 +30,7 @@ from bidloop.features.signals import (
     amounts_of,
 )
 from bidloop.features.source import PERSON
-from bidloop.features.view import FeatureView
+from bidloop.features.view import CELL, FeatureView
 
 DAY = 86_400_000_000
 """Microseconds."""
@@ -285,7 +285,7 @@ class _Kept:
     def __init__(self, name: str, key: tuple[str, ...]) -> None:
         self.name, self.key = name, key
         self.inputs: dict[Input, int] = {}
-        self.sums: dict[tuple[int, float], int] = {}
+        self.sums: dict[tuple[int, float, bool], int] = {}
         self.firsts: dict[int, int] = {}
         self.lasts: dict[int, int] = {}
         self.latest: dict[int, int] = {}
@@ -293,16 +293,16 @@ class _Kept:
     def input(self, kind: InputKind, amount: int, bin: int = 0) -> int:
         return self.inputs.setdefault(Input(kind, amount, bin), len(self.inputs))
 
-    def sum(self, kind: InputKind, amount: int, per_us: float, bin: int = 0) -> int:
-        return self.sums.setdefault((self.input(kind, amount, bin), per_us), len(self.sums))
+    def sum(self, kind: InputKind, amount: int, per_us: float, bin: int = 0, *, own: bool = False) -> int:
+        return self.sums.setdefault((self.input(kind, amount, bin), per_us, own), len(self.sums))
 
     def plan(self) -> EntityPlan:
         return EntityPlan(
             name=self.name,
             key=self.key,
             inputs=tuple(self.inputs),
-            sum_input=np.array([i for i, _ in self.sums], dtype=np.intp),
-            per_us=np.array([per_us for _, per_us in self.sums], dtype=np.float64),
+            sum_input=np.array([i for i, _, _ in self.sums], dtype=np.intp),
+            per_us=np.array([per_us for _, per_us, _ in self.sums], dtype=np.float64),
             first_input=np.array(list(self.firsts), dtype=np.intp),
             last_input=np.array(list(self.lasts), dtype=np.intp),
             latest_input=np.array(list(self.latest), dtype=np.intp),
@@ -361,8 +361,10 @@ class _Planner:
     def _rates(self) -> None:
         for rate in self.view.rates:
             kept, per_us = self._entity(rate.name), 1.0 / (rate.half_life_days * DAY)
+            # What a caller tells of the cell stands in for the cell's own counts, and for nobody else's.
             impressions, clicks, conversions = (
-                kept.sum("sum", self._amount(name), per_us) for name in ("impressions", "clicks", "conversions")
+                kept.sum("sum", self._amount(name), per_us, own=rate.name == CELL)
+                for name in ("impressions", "clicks", "conversions")
             )
             top = not rate.parent
             for value, over, under, prior in (
@@ -436,7 +438,9 @@ class _Planner:
 
     def _told(self, name: str, entity: str, amount: str) -> None:
         places = []
-        for kept in map(self._entity, self._chain(entity)):
+        # The budget that the account was told last is that of some campaign: it is no other one's.
+        chain = [entity] if amount in AD_AMOUNTS else self._chain(entity)
+        for kept in map(self._entity, chain):
             column = kept.latest.setdefault(kept.input("latest", self._amount(amount)), len(kept.latest))
             places.append((kept.name, "told", column))
         self.columns[name] = places
@@ -456,6 +460,15 @@ def _place(entities: Sequence[EntityPlan], name: str, kind: str, column: int) ->
         return index, entity.lasts.stop + 2 * column + 1
     begin = {"sum": 0, "first": entity.firsts.start, "last": entity.lasts.start}[kind]
     return index, begin + column
+
+
+def bounds_of(bin: int) -> tuple[float, float]:
+    """From where on, and up to where, values fall into a bin; the first and the last take what lies beyond as well.
+
+    >>> bounds_of(0)[0], bounds_of(BINS - 1)[1]
+    (0.0, inf)
+    """
+    return (0.0 if bin == 0 else float(EDGES[bin])), (math.inf if bin == BINS - 1 else float(EDGES[bin + 1]))
 
 
 def per_microsecond(over_days: float | None) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Protocol
 
 from bidloop.core.event import Event
@@ -35,6 +36,15 @@ class OnlineStore(Protocol):
 
     def read(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
         """The values at each opportunity's own `at`, from observations whose time lies strictly before it."""
+        ...
+
+    @property
+    def earliest(self) -> datetime | None:
+        """The earliest instant that can be asked for now; `None` where any can."""
+        ...
+
+    def settle(self, before: datetime) -> None:
+        """Free what only reads of before an instant need; from then on these may be refused."""
         ...
 
     def forget(self, user_id: str) -> int:

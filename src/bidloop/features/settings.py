@@ -43,6 +43,8 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         ``redis://host:port/db`` of the shared values, and of Feast's online store (which is SQLite where this is empty).
     keep_seconds
         How far into the past the shared values can be asked for.
+    answer_seconds
+        How long Redis may take to answer a read; after that the decision is made without, and says so.
     expire_days
         Days after which what is known of an entity that nothing happens to is dropped from Redis; 0 keeps all.
     lineage
@@ -63,5 +65,6 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     store: Literal["memory", "redis", "feast"] = "memory"
     redis_url: str = ""
     keep_seconds: Annotated[float, Meta(gt=0)] = 15.0
+    answer_seconds: Annotated[float, Meta(gt=0)] = 0.25
     expire_days: Annotated[float, Meta(ge=0)] = 0.0
     lineage: str = ""

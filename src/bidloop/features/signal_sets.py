@@ -17,6 +17,7 @@ from bidloop.features.signals import (
     Calendar,
     Entity,
     Holiday,
+    Kept,
     Latest,
     Quantile,
     Ratio,
@@ -25,6 +26,7 @@ from bidloop.features.signals import (
     Signal,
     Total,
     Utilisation,
+    amounts_of,
 )
 from bidloop.features.view import FeatureView
 
@@ -89,7 +91,24 @@ def chosen(view: FeatureView, names: Sequence[str]) -> FeatureView:
                 expected=f"one of {', '.join(known) or 'none: no signals are defined'}",
                 remedy=closest(name, known),
             )
-    return msgspec.structs.replace(view, signals=tuple(known[name] for name in dict.fromkeys(names)))
+    return _needed(msgspec.structs.replace(view, signals=tuple(known[name] for name in dict.fromkeys(names))))
+
+
+def _needed(view: FeatureView) -> FeatureView:
+    """The view without the entities and amounts that no signal needs: they would make another version of the same features."""
+    kept = [signal for signal in view.signals if isinstance(signal, Kept)]
+    amounts = {name for signal in kept for name in amounts_of(signal)}
+    entities: set[str] = set()
+    for signal in kept:
+        entity = signal.entity
+        while entity:
+            entities.add(entity)
+            entity = view.hierarchy[entity]
+    return msgspec.structs.replace(
+        view,
+        entities=tuple(entity for entity in view.entities if entity.name in entities),
+        amounts=tuple(amount for amount in view.amounts if amount.name in amounts),
+    )
 
 
 def campaign_signals(currency: str = "account currency") -> SignalSet:
@@ -130,7 +149,7 @@ def campaign_signals(currency: str = "account currency") -> SignalSet:
         *over_spans("cpa", "cost", "conversions", currency, "Cost per conversion", range=money, strength_in="denominator"),
         *over_spans("cpc", "cost", "clicks", currency, "Cost per click", range=money, strength_in="denominator"),
         *over_spans("roas", "value", "cost", "value per cost", "Return on ad spend", range=money, strength_in="denominator"),
-        *over_spans("impression_share", "impressions", "eligible_impressions", "share",
+        *over_spans("impression_share", "share_impressions", "eligible_impressions", "share",
                     "Share of the impressions that could have been had, where reports tell it", range=rate, strength=20.0),
         *over_spans("quality_score", "quality_points", "quality_impressions", "the platform's own",
                     "Quality score of the average impression, where reports tell it", strength_in="denominator", strength=100.0),
@@ -208,8 +227,8 @@ def user_signals() -> SignalSet:
               strength_in="denominator"),
         ratio("propensity", "conversions", "sessions", "conversions per visit", None,
               "How likely a visit is to bring a conversion that ads led to.", prior=0.02),
-        Total(name="user_devices", entity="user", amount="devices", unit="devices", range=(0.0, None), owner=OWNER,
-              description="Devices that were recognised as the user's."),
+        Total(name="user_devices", entity="user", amount="devices", unit="times", range=(0.0, None), owner=OWNER,
+              description="Times that a device was recognised as the user's."),
         Recency(name="user_recency", entity="user", amount="page_views", unit="days", range=(0.0, None), owner=OWNER,
                 description="Days since the last page view."),
     )  # fmt: skip

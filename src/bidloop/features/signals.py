@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from bidloop.core.errors import ConfigurationError
 from bidloop.features.holidays import days_of
 
 Strength: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -255,3 +256,28 @@ def check_calendar(signal: Calendar | Holiday) -> None:
     """
     if isinstance(signal, Holiday):
         days_of(signal.country, signal.subdivision)
+
+
+def check_numbers(signal: Signal) -> None:
+    """Make sure that the numbers of a signal are in their ranges, wherever it was made.
+
+    Raises
+    ------
+    ConfigurationError
+        When one is not finite, or out of range.
+    """
+    told = msgspec.to_builtins(signal)
+    try:
+        msgspec.convert(told, Signal)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"signal {signal.name!r}: {error}") from error
+    for name, lowest in (
+        ("over_days", 1e-6),
+        ("strength", 1e-6),
+        ("prior", 1e-12),
+        ("cap", 1e-12),
+        ("max_age_days", 1e-6),
+    ):
+        value = told.get(name)
+        if value is not None and not lowest <= value <= 1e12:
+            raise ConfigurationError(f"signal {signal.name!r} with {name} = {value}", expected=f"{lowest:g} to 1e12")

@@ -125,9 +125,7 @@ class _Timeline:
         passed = (asked[found] - self.due[last]).astype(np.float64)
         for per_us in np.unique(entity.per_us).tolist():
             columns = np.flatnonzero(entity.per_us == per_us)
-            sums = decayed_running_sums(
-                self.group, (self.due - self.due.min()) * per_us, self.inputs[:, entity.sum_input[columns]]
-            )
+            sums = decayed_running_sums(self.group, self.due, self.inputs[:, entity.sum_input[columns]], per_us)
             states[found[:, None], columns] = sums[last] * np.exp2(-passed * per_us)[:, None]
         for column, i in zip(range(entity.firsts.start, entity.firsts.stop), entity.first_input.tolist(), strict=True):
             states[found, column] = self._running(np.minimum, np.where(self.inputs[:, i] != 0.0, self.due, np.inf))[

@@ -72,7 +72,7 @@ class _Values:
         absent: Sequence[Sequence[bool] | None],
     ) -> None:
         self.plan, self.described, self.opportunities = plan, described, opportunities
-        self.instants = np.array(instants, dtype=np.float64)
+        self.now = np.array(instants, dtype=np.float64) + round(plan.view.lag_seconds * 1e6)
         self.absent = absent
         self.distributions: dict[tuple[tuple[tuple[int, int], ...], float], Floats] = {}
         self.known = _told_instead(plan, known, opportunities)
@@ -114,8 +114,12 @@ class _Values:
                 if group.above >= 0:
                     rows = self._rows_above(group.entity, self.plan.ratios[group.above].entity)
                     prior = prior if rows is None else prior[rows]
-                drawn = (x + group.events + group.trials * prior) / (y + group.events / prior + group.trials)
-                ratio = np.minimum(np.where(prior > 0.0, drawn, x / y), group.cap)  # without a prior the plain ratio
+                weight = np.where(group.events > 0.0, group.events / prior, group.trials)
+                drawn = (x + group.events + group.trials * prior) / (y + weight)
+                # Without a prior the plain ratio; a prior of 0 weighs no events, but trials.
+                ratio = np.minimum(
+                    np.where((prior > 0.0) | (prior >= 0.0) & (group.trials > 0.0), drawn, x / y), group.cap
+                )
                 found.append(np.where(y >= FORGOTTEN, ratio, np.nan if group.above < 0 else prior))
         return found
 
@@ -143,7 +147,7 @@ class _Values:
                 return self._known(signal, total)
             case Recency() | Age():
                 at = self._column(signal.name)
-                return np.where(np.isfinite(at), (self.instants - at) / DAY, np.nan)
+                return np.where(np.isfinite(at), (self.now - at) / DAY, np.nan)
             case Utilisation():
                 limit = self._latest(f"{signal.name}.limit")
                 used = np.maximum(self._column(signal.name), 0.0)
@@ -151,9 +155,8 @@ class _Values:
             case Latest():
                 return self._latest(signal.name, signal.max_age_days)
             case Running():
-                now = self.instants + round(self.plan.view.lag_seconds * 1e6)
                 starts, ends = self._latest(f"{signal.name}.starts"), self._latest(f"{signal.name}.ends")
-                return np.where((starts <= now) & (now < ends), 1.0, 0.0)
+                return np.where((starts <= self.now) & (self.now < ends), 1.0, 0.0)
             case Quantile():
                 return self._quantile(signal)
             case Calendar() | Holiday():
@@ -169,14 +172,14 @@ class _Values:
 
     def _latest(self, name: str, max_age_days: float | None = None) -> Floats:
         """The latest value of the entity, or of the nearest above it that has one."""
-        value = np.full(len(self.instants), np.nan)
+        value = np.full(len(self.now), np.nan)
         for entity, column in self.plan.columns_of[name]:
             states, places = self.known.states[entity], self.known.places[entity]
             at, told = states[:, column - 1], states[:, column]
             if places is not None:
                 at, told = at[places], told[places]
             if max_age_days is not None:
-                told = np.where(self.instants - at <= max_age_days * DAY, told, np.nan)
+                told = np.where(self.now - at <= max_age_days * DAY, told, np.nan)
             value = np.where(np.isnan(value), told, value)
         return value
 
@@ -194,7 +197,7 @@ class _Values:
         """The share of the values up to the end of each bin, shape (n, bins); zero where nothing is known."""
         key = (self.plan.columns_of[signal.name], signal.strength)
         if key not in self.distributions:
-            share = np.zeros((len(self.instants), BINS))
+            share = np.zeros((len(self.now), BINS))
             for level in reversed(range(len(key[0]))):
                 counts = np.maximum(self._column(signal.name, level, BINS), 0.0) + signal.strength * share
                 total = counts.sum(axis=1, keepdims=True)

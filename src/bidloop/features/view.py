@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+from collections import Counter
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,19 @@ import msgspec
 
 from bidloop.core.errors import ConfigurationError
 from bidloop.features.amounts import AD_AMOUNTS, TOLD, Amount, closest
-from bidloop.features.signals import Entity, Kept, Ratio, Signal, Total, Utilisation, amounts_of, check_calendar
+from bidloop.features.signals import (
+    Entity,
+    Kept,
+    Latest,
+    Ratio,
+    Running,
+    Signal,
+    Total,
+    Utilisation,
+    amounts_of,
+    check_calendar,
+    check_numbers,
+)
 from bidloop.features.source import check_key, check_source
 
 REVISION = 1
@@ -20,6 +33,9 @@ REVISION = 1
 
 FORGOTTEN = 1e-6
 """Decayed impressions (or clicks) below this count as none: the past has faded away."""
+
+RESERVED = ("present", "champion")
+"""Words for views, which no feature may be named."""
 
 ACCOUNT = "account"
 CELL = "cell"
@@ -232,7 +248,12 @@ _LATER = ("entities", "amounts", "signals", "resolution_seconds")
 
 def _check_names(view: FeatureView) -> None:
     names = (*view.categorical_names, *view.numeric_names)
-    twice = sorted({name for name in names if names.count(name) > 1})
+    for name in names:
+        if not name.isprintable() or not name.strip() or name in RESERVED:
+            raise ConfigurationError(
+                f"feature name {name!r}", expected=f"printable text, and none of {', '.join(RESERVED)}"
+            )
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise ConfigurationError(
             f"feature names used twice: {', '.join(twice)}",
@@ -298,6 +319,11 @@ def _check_entities(view: FeatureView) -> None:
             check_key(source)
         if len(set(entity.key)) < len(entity.key):
             raise ConfigurationError(f"entity {entity.name!r} with a source named twice", expected="each source once")
+        if entity.parent and known[entity.parent] == entity.key:
+            raise ConfigurationError(
+                f"entity {entity.name!r} with the key of its parent {entity.parent!r}",
+                expected="a finer key, or no parent",
+            )
         known[entity.name] = entity.key
 
 
@@ -313,8 +339,15 @@ def _check_signals(view: FeatureView) -> None:
     amounts = (*AD_AMOUNTS, *(amount.name for amount in view.amounts))
     for signal in view.signals:
         low, high = signal.range
+        if not all(bound is None or math.isfinite(bound) for bound in signal.range):
+            raise ConfigurationError(
+                f"signal {signal.name!r} with range {low} to {high}",
+                expected="finite numbers",
+                remedy="Where there is no bound on one side, take one that no value reaches; without any, leave the range out.",
+            )
         if low is not None and high is not None and not low <= high:
             raise ConfigurationError(f"signal {signal.name!r} with range {low} to {high}", expected="the smaller first")
+        check_numbers(signal)
         if not isinstance(signal, Kept):
             check_calendar(signal)
             continue
@@ -330,6 +363,15 @@ def _check_signals(view: FeatureView) -> None:
                     f"signal {signal.name!r} of amount {amount!r}",
                     expected=f"one of {', '.join(amounts)}",
                     remedy=closest(amount, amounts),
+                )
+            single = isinstance(signal, Latest | Running) or (
+                isinstance(signal, Utilisation) and amount == signal.limit
+            )
+            if single and amount in AD_AMOUNTS and amount not in TOLD:
+                raise ConfigurationError(
+                    f"signal {signal.name!r} of the latest {amount}",
+                    expected=f"a single value: {', '.join(TOLD)}, or an amount of your own",
+                    remedy="Of what adds up there are totals and ratios.",
                 )
             summed = isinstance(signal, Total | Ratio) or (isinstance(signal, Utilisation) and amount == signal.amount)
             if amount in TOLD and summed:

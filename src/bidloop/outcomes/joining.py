@@ -6,6 +6,8 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from bidloop.core.event import (
     BidLost,
     BidPlaced,
@@ -29,7 +31,6 @@ from bidloop.outcomes.report_rows import Figures, ReportRows
 from bidloop.outcomes.settings import OutcomeSettings
 
 _Response: TypeAlias = ClickReceived | OrderEvent
-_RESPONSES = (ClickReceived, ConversionReported, ConversionRestated, ConversionRetracted)
 
 _DEFAULT = OutcomeSettings()
 
@@ -140,19 +141,38 @@ class Joiner:
 
     def _look_up(self, events: Sequence[Event]) -> dict[str, Opportunity]:
         """The opportunities that these events need from the decision log, in one question."""
-        told = {
-            event.impression_id
-            for event in events
-            if isinstance(event, ImpressionServed) and event.opportunity is not None
-        }
-        missing = {
-            event.impression_id
-            for event in events
-            if (isinstance(event, (ImpressionServed, *_RESPONSES)) and event.impression_id not in told)
-            or (isinstance(event, BidPlaced | BidLost) and event.opportunity is None)
-        }
+        told: set[str] = set()
+        missing: set[str] = set()
+        for event in events:
+            match event:
+                case ImpressionServed() if event.opportunity is not None:
+                    told.add(event.impression_id)
+                case (
+                    ImpressionServed()
+                    | ClickReceived()
+                    | ConversionReported()
+                    | ConversionRestated()
+                    | ConversionRetracted()
+                ):
+                    # Of one that stands before its impression it must not matter whether both are in the same batch.
+                    if event.impression_id not in told:
+                        missing.add(event.impression_id)
+                case BidPlaced() | BidLost() if event.opportunity is None:
+                    missing.add(event.impression_id)
+                case _:
+                    pass
         missing = {name for name in missing if name not in self._shown}  # not the whole memory for each batch
         return self._decisions.opportunities(sorted(missing)) if missing else {}
+
+    def forget(self, user_id: str) -> None:
+        """Leave a person, by pseudonym, out of what is remembered of impressions; what comes of them is nobody's."""
+        for shown in self._shown.values():
+            if shown.opportunity.user_id == user_id:
+                shown.opportunity = msgspec.structs.replace(shown.opportunity, user_id="")
+        for waiting in self._waiting.values():
+            for i, event in enumerate(waiting):
+                if event.user_id == user_id:
+                    waiting[i] = msgspec.structs.replace(event, user_id="")
 
     def _impression(self, event: ImpressionServed, known: dict[str, Opportunity], increments: Increments) -> None:
         shown = self._shown.get(event.impression_id)
@@ -253,7 +273,7 @@ class Joiner:
         if told is None:
             self._too_late += 1
             return
-        at, change = told
+        at, change, first = told
         increments.add(
             at,
             event.opportunity,
@@ -263,7 +283,7 @@ class Joiner:
             value=change.value / MICROS,
             cost=change.cost / MICROS,
             spent_at=epoch_us(event.at),
-            further=_told(event, change),
+            further=_told(event, change, first),
         )
 
     def _wait(self, event: _Response | BidWon) -> None:
@@ -326,19 +346,28 @@ def _price_of_winning(opportunity: Opportunity, charge: Charge, price: Money | N
 
 
 def _budget(opportunity: Opportunity) -> dict[str, float]:
-    return {} if opportunity.budget is None else {"daily_budget": opportunity.budget.amount}
+    return _limit(opportunity.budget, opportunity.currency)
 
 
-def _told(event: CampaignReported, change: Figures) -> dict[str, float]:
-    """What a report row tells beside its counts."""
+def _limit(budget: Money | None, currency: str) -> dict[str, float]:
+    """A budget in the account's currency; what an older version let into the log may be none."""
+    if budget is None or budget.currency != currency or abs(budget.micros) >= 1 << 63:
+        return {}
+    return {"daily_budget": budget.amount}
+
+
+def _told(event: CampaignReported, change: Figures, first: bool) -> dict[str, float]:
+    """What a report row tells beside its counts. Told again, an old row says nothing new of budget and competitors."""
     told = {
+        "share_impressions": float(change.share_impressions),
         "eligible_impressions": change.eligible,
         "quality_points": change.quality_points,
         "quality_impressions": float(change.quality_impressions),
     }
     told = {name: value for name, value in told.items() if value}
-    if event.budget is not None:
-        told["daily_budget"] = event.budget.amount
+    if not first:
+        return told
+    told |= _limit(event.budget, event.opportunity.currency)
     for name, figures in (
         ("competitor_share", [one.impression_share for one in event.competitors]),
         ("competitor_overlap", [one.overlap_rate for one in event.competitors]),

@@ -8,12 +8,19 @@ from typing import NamedTuple
 from bidloop.core.event import CampaignReported
 from bidloop.outcomes.epoch import epoch_us
 
+LEAST_SHARE = 1e-6
+"""A smaller share of the possible impressions is none that a report tells."""
+
+
+MOST_SCORE = 1e9
+"""A larger quality score is none that a platform gives."""
+
 
 class Figures(NamedTuple):
     """Counts of a report row, or by how much they changed; value and cost in micros.
 
-    `eligible` are the impressions that could have been had, `quality_points` the quality score times the impressions, and
-    `quality_impressions` the impressions of which a score is told.
+    `share_impressions` are those of which the share of the possible ones is told, `eligible` these possible ones;
+    `quality_points` the quality score times the impressions, and `quality_impressions` those of which a score is told.
     """
 
     impressions: int
@@ -21,6 +28,7 @@ class Figures(NamedTuple):
     conversions: float
     value: int
     cost: int
+    share_impressions: int = 0
     eligible: float = 0.0
     quality_points: float = 0.0
     quality_impressions: int = 0
@@ -33,6 +41,7 @@ class Figures(NamedTuple):
             self.conversions - before.conversions,
             self.value - before.value,
             self.cost - before.cost,
+            self.share_impressions - before.share_impressions,
             self.eligible - before.eligible,
             self.quality_points - before.quality_points,
             self.quality_impressions - before.quality_impressions,
@@ -63,11 +72,11 @@ class ReportRows:
     ...                             conversions=0, spend=Money(5), row_id=name, known_at=at + timedelta(days=1))
     >>> rows = ReportRows(most=1)
     >>> rows.told(row("a", 9))[1]
-    Figures(impressions=90, clicks=9, conversions=0.0, value=0, cost=5, eligible=0.0, quality_points=0.0,
-            quality_impressions=0)
+    Figures(impressions=90, clicks=9, conversions=0.0, value=0, cost=5, share_impressions=0, eligible=0.0,
+            quality_points=0.0, quality_impressions=0)
     >>> rows.told(row("a", 7))[1]
-    Figures(impressions=0, clicks=-2, conversions=0.0, value=0, cost=0, eligible=0.0, quality_points=0.0,
-            quality_impressions=0)
+    Figures(impressions=0, clicks=-2, conversions=0.0, value=0, cost=0, share_impressions=0, eligible=0.0,
+            quality_points=0.0, quality_impressions=0)
     >>> rows.told(row("b", 3)) is None, rows.told(row("a", 8)) is None
     (False, True)
     """
@@ -78,23 +87,25 @@ class ReportRows:
         self._oldest: list[tuple[int, str]] = []
         self._forgotten: int | None = None  # the latest period of which a row was forgotten
 
-    def told(self, event: CampaignReported) -> tuple[int, Figures] | None:
-        """When an event became known and by how much it changes its row; `None` for a row that may be a forgotten one.
+    def told(self, event: CampaignReported) -> tuple[int, Figures, bool] | None:
+        """When an event became known, by how much it changes its row, and whether that is the first that is told of it.
+
+        `None` for a row that may be a forgotten one.
 
         The first telling of a row is known at the row's own `at`, a later one when the platform told it.
         """
         at, figures = epoch_us(event.at), _figures(event)
         if not event.row_id:
-            return at, figures
+            return at, figures, True
         before = self._last.get(event.row_id)
         if before is None:
             if self._forgotten is not None and at <= self._forgotten:
                 return None
             self._remember(at, event.row_id, figures)
-            return at, figures
+            return at, figures, True
         self._last[event.row_id] = figures
         known = at if event.known_at is None else max(at, epoch_us(event.known_at))
-        return known, figures.since(before)
+        return known, figures.since(before), False
 
     def _remember(self, at: int, row_id: str, figures: Figures) -> None:
         self._last[row_id] = figures
@@ -108,13 +119,16 @@ class ReportRows:
 def _figures(event: CampaignReported) -> Figures:
     value = 0 if event.value is None else event.value.micros
     share, score = event.impression_share, event.quality_score
+    shared = share is not None and share >= LEAST_SHARE
+    scored = score is not None and abs(score) <= MOST_SCORE
     return Figures(
         event.impressions,
         event.clicks,
         event.conversions,
         value,
         event.spend.micros,
-        eligible=event.impressions / share if share else 0.0,
-        quality_points=0.0 if score is None else score * event.impressions,
-        quality_impressions=0 if score is None else event.impressions,
+        share_impressions=event.impressions if shared else 0,
+        eligible=event.impressions / share if shared and share else 0.0,
+        quality_points=score * event.impressions if scored and score else 0.0,
+        quality_impressions=event.impressions if scored else 0,
     )

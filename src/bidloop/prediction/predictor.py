@@ -293,10 +293,12 @@ class _Pooled:
 
 def _logits(served: _Served | None, table: FeatureTable) -> tuple[NDArray[np.float32] | None, str]:
     """Log odds of both heads, or `None` and the reason."""
+    if table.view == UNAVAILABLE:
+        return None, "features_unavailable"
     if served is None:
         return None, "no_model"
     if table.view != served.bundle.view_version:
-        return None, "features_unavailable" if table.view == UNAVAILABLE else "view_mismatch"
+        return None, "view_mismatch"
     try:
         return served.performance.logits(table), "scoring_failed"
     # A missing column, a broken graph, a runtime that gave up: a pooled answer that says so is better than none.

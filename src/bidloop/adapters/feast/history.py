@@ -116,7 +116,7 @@ def running_states(
     start = np.searchsorted(group, group)
     for per_us in np.unique(entity.per_us).tolist():
         columns = np.flatnonzero(entity.per_us == per_us)
-        states[:, columns] = decayed_running_sums(group, (due - due.min()) * per_us, sums[:, columns])
+        states[:, columns] = decayed_running_sums(group, due, sums[:, columns], per_us)
     states[:, entity.firsts] = _first(firsts, start)
     states[:, entity.lasts] = _last(lasts, lasts, start, -np.inf)
     states[:, entity.told_at] = _last(told_at, told_at, start, -np.inf)

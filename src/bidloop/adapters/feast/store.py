@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from logging import getLogger
 from typing import Any, TypeAlias
 
@@ -20,7 +20,6 @@ from bidloop.adapters.feast.naming import join_keys
 from bidloop.adapters.feast.repository import FeastRepository
 from bidloop.adapters.feast.steps import Floats, Instants, in_steps
 from bidloop.core.clock import Clock, SystemClock
-from bidloop.core.errors import Unavailable
 from bidloop.core.event import Event
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.opportunity import Opportunity
@@ -65,6 +64,7 @@ class FeastStore:
     ) -> None:
         self._repository = repository
         self._clock = SystemClock() if clock is None else clock
+        self._reach = timedelta(seconds=keep_seconds)
         self._keep = round((keep_seconds + view.lag_seconds) * 1e6)
         self._plan = plan_of(view)
         self._states = repository.apply(view).states
@@ -102,8 +102,10 @@ class FeastStore:
         if not self._rebuilding:
             try:
                 self.publish()
-            except Unavailable as error:  # it is remembered: who told it again would count it twice
-                _log.warning("%s What was observed is published once it answers.", error)
+            except (
+                Exception
+            ) as error:  # whatever it is: what was taken in is remembered, and told again it would count twice
+                _log.warning("What was observed is published later: %s", error)
 
     @contextmanager
     def rebuilding(self) -> Iterator[None]:
@@ -159,6 +161,11 @@ class FeastStore:
                     changed.discard(key)
                     gone += 1
             return max(gone, self._repository.forget(user_id))
+
+    @property
+    def earliest(self) -> datetime | None:
+        """The earliest instant that can be asked for now."""
+        return self._clock.now() - self._reach
 
     def settle(self, before: datetime) -> None:
         """Free the memory of the steps by which what was known before an instant came about.

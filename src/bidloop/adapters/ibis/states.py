@@ -14,6 +14,7 @@ cast, exponents within bounds.
 
 from __future__ import annotations
 
+import math
 from functools import reduce
 from operator import or_
 
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.adapters.ibis.tables import Asked, facts_schema, questions_schema
-from bidloop.features.plan import EDGES, EntityPlan, Input, Plan
+from bidloop.features.plan import EntityPlan, Input, Plan, bounds_of
 
 FADED = 250.0
 """Half-lives after which what was is nothing: 6e-76 of it would be left. Much further on PostgreSQL complains of an underflow."""
@@ -72,7 +73,8 @@ class _Expression:
     def __init__(self, entity: EntityPlan, key: str, facts: ir.Table, questions: ir.Table, asked: Asked) -> None:
         self.entity, self.asked = entity, asked
         used = sorted({one.amount for one in entity.inputs})
-        facts = facts.select(key=facts[key], time=facts.due, **{f"a{i}": facts[f"amount{i}"] for i in used})
+        amounts = {f"a{i}": facts[f"amount{i}"] for i in used} | {"again": facts.corrects}
+        facts = facts.select(key=facts[key], time=facts.due, **amounts)
         self.facts = facts.filter(facts.key.notnull() & _any(facts, entity.inputs))
         self.questions = questions.select(row=questions.row, key=questions[key], asked=questions.asked)
         self.sums = range(entity.sums.start, entity.sums.stop)
@@ -120,15 +122,19 @@ class _Expression:
             amount = both[f"a{one.amount}"]
             weight = both[f"w{halves.index(per_us)}"] if per_us else _number(1.0)
             if one.kind == "bin":
-                inside = (amount >= _number(EDGES[one.bin])) & (amount < _number(EDGES[one.bin + 1]))
+                low, high = bounds_of(one.bin)
+                inside = (amount > _number(0.0)) & (amount >= _number(low))
+                inside = inside if math.isinf(high) else inside & (amount < _number(high))
                 gain = ibis.ifelse(inside, weight, _number(0.0)).sum()
             else:
                 gain = (amount * weight).sum()
             gains[f"s{column}"] = gain.fill_null(_number(0.0))
         for column, i in zip(self.firsts, entity.first_input.tolist(), strict=True):
-            gains[f"s{column}"] = both.time.min(where=both[f"a{entity.inputs[i].amount}"] != _number(0.0))
+            happened = (both[f"a{entity.inputs[i].amount}"] != _number(0.0)) & (both.again == _number(0.0))
+            gains[f"s{column}"] = both.time.min(where=happened)
         for column, i in zip(self.lasts, entity.last_input.tolist(), strict=True):
-            gains[f"s{column}"] = both.time.max(where=both[f"a{entity.inputs[i].amount}"] != _number(0.0))
+            happened = (both[f"a{entity.inputs[i].amount}"] != _number(0.0)) & (both.again == _number(0.0))
+            gains[f"s{column}"] = both.time.max(where=happened)
         for column, i in zip(self.told_at, entity.latest_input.tolist(), strict=True):
             gains[f"s{column}"] = both.time.max(where=both[f"a{entity.inputs[i].amount}"].notnull())
         return gains

@@ -28,7 +28,7 @@ class Asked:
 
 
 def facts_schema(plan: Plan) -> pa.Schema:
-    """Columns of the facts: from when on each counts, a key for each entity, and what it adds to each amount.
+    """Columns of the facts: from when on each counts, a key for each entity, what it adds to each amount, whether it corrects.
 
     A key is null where the fact is not about such an entity. An amount is null where a single value was not told: never NaN,
     which databases compare each in their own way.
@@ -38,10 +38,10 @@ def facts_schema(plan: Plan) -> pa.Schema:
     >>> from bidloop.features.plan import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> facts_schema(plan_of(campaign_view())).names
-    ['due', 'key0', 'key1', 'key2', 'key3', 'key4', 'amount0', 'amount1', 'amount2']
+    ['due', 'key0', 'key1', 'key2', 'key3', 'key4', 'amount0', 'amount1', 'amount2', 'corrects']
     """
     amounts = [pa.field(f"amount{i}", pa.float64()) for i in range(len(plan.amounts))]
-    return pa.schema([pa.field("due", pa.int64()), *_keys(plan), *amounts])
+    return pa.schema([pa.field("due", pa.int64()), *_keys(plan), *amounts, pa.field("corrects", pa.float64())])
 
 
 def questions_schema(plan: Plan) -> pa.Schema:
@@ -53,7 +53,8 @@ def facts_table(plan: Plan, known: Contributions) -> pa.Table:
     """Some facts as columns."""
     keys = [pa.array(column, type=pa.string()) for column in known.keys]
     amounts = [pa.array(column, mask=np.isnan(column)) for column in known.amounts.T]
-    return pa.table([pa.array(known.due), *keys, *amounts], schema=facts_schema(plan))
+    corrects = pa.array(known.corrects.astype(np.float64))  # a number: databases differ in how they store yes and no
+    return pa.table([pa.array(known.due), *keys, *amounts, corrects], schema=facts_schema(plan))
 
 
 def questions_table(plan: Plan, first_row: int, asked: Sequence[int], keys: Sequence[Keys]) -> pa.Table:

@@ -99,6 +99,15 @@ class MemoryEventLog:
             counts = Counter(str(row.event.__struct_config__.tag) for row in self._rows)
         return dict(sorted(counts.items()))
 
+    def newest(self) -> dict[str, datetime]:
+        """When the newest event of each type happened."""
+        newest: dict[str, datetime] = {}
+        with self._turn:
+            for row in self._rows:
+                kind = str(row.event.__struct_config__.tag)
+                newest[kind] = max(row.event.at, newest.get(kind, row.event.at))
+        return newest
+
     def digests(self, event_ids: Collection[str]) -> dict[str, int]:
         """The content digests of those of these ids that were ever told."""
         with self._turn:
@@ -131,6 +140,11 @@ class MemoryEventLog:
                     rows.append(_Row(row.position, row.written, bare))
             self._rows = rows
         return erased
+
+    def erased(self, since: datetime) -> list[tuple[str, datetime]]:
+        """Who was erased at an instant from `since` on, and when."""
+        with self._turn:
+            return [(person, at) for person, at in self._erased.items() if at >= since]
 
     def prune(self, before: datetime) -> int:
         """Drop the events that were written before the day (UTC) of an instant; says how many."""

@@ -29,6 +29,7 @@ def observations_of(columns: Columns) -> Observations:
         conversions=columns["conversions"],
         value=columns["value"],
         cost=columns["cost"],
+        spent_at=columns["spent_at_utc"],
         further={name: columns[name] for name in FURTHER},
         position=columns["known"],
     )

@@ -83,6 +83,11 @@ class ParquetHistory:
                 total += len(fresh)
         return total
 
+    def position(self) -> int:
+        """Up to which position of the log the files hold it."""
+        live, _ = find_parts(self._folder)
+        return live[-1].last if live else 0
+
     def erase(self, user_id: str) -> int:
         """Forget a person, by pseudonym; says how many rows are gone or changed.
 

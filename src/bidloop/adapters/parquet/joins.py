@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from bidloop.core.outcome import FURTHER
+from bidloop.outcomes.report_rows import LEAST_SHARE, MOST_SCORE
 
 _ORDER_EVENTS = "('conversion_reported', 'conversion_restated', 'conversion_retracted')"
 
@@ -81,18 +82,19 @@ conversion AS (
 )
 """
 
-_REPORTED = """
+_REPORTED = f"""
 reported AS (
     -- A row is known at its own instant; told again under the same name, when the platform told it.
     SELECT position, at_utc, opportunity, impressions, clicks, conversions, coalesce(value_micros, 0) AS value_micros,
            price_micros, coalesce(nullif(row_id, ''), event_id) AS impression_id,
-           CASE WHEN impression_share > 0 THEN impressions / impression_share ELSE 0.0 END AS eligible,
-           coalesce(quality_score * impressions, 0.0) AS quality_points,
-           CASE WHEN quality_score IS NULL THEN 0 ELSE impressions END AS quality_impressions,
+           CASE WHEN impression_share >= {LEAST_SHARE} THEN impressions ELSE 0 END AS share_impressions,
+           CASE WHEN impression_share >= {LEAST_SHARE} THEN impressions / impression_share ELSE 0.0 END AS eligible,
+           CASE WHEN abs(quality_score) <= {MOST_SCORE} THEN quality_score * impressions ELSE 0.0 END AS quality_points,
+           CASE WHEN abs(quality_score) <= {MOST_SCORE} THEN impressions ELSE 0 END AS quality_impressions,
            budget_micros / 1e6 AS daily_budget,
            list_max((competitors -> '$[*].impressionShare')::DOUBLE[]) AS competitor_share,
            list_max((competitors -> '$[*].overlapRate')::DOUBLE[]) AS competitor_overlap,
-           {'name': row_id, 'single': CASE WHEN row_id = '' THEN event_id END} AS name,
+           {{'name': row_id, 'single': CASE WHEN row_id = '' THEN event_id END}} AS name,
            CASE WHEN row_number() OVER told = 1 THEN at_utc ELSE greatest(at_utc, known_at_utc) END AS known_at
     FROM events WHERE type = 'campaign_reported'
     WINDOW told AS (PARTITION BY row_id, CASE WHEN row_id = '' THEN event_id END ORDER BY position)
@@ -150,7 +152,8 @@ increment AS (
            coalesce(price, CASE WHEN noticed < position THEN notice_price END, 0) * weight AS cost,
            CASE WHEN charge = 'per_mille' AND opportunity ->> '$.auction' = 'second_price'
                 THEN coalesce(price, CASE WHEN noticed < position THEN notice_price END) * 1000 END AS market_price,
-           (opportunity ->> '$.budget.micros')::BIGINT / 1e6 AS daily_budget
+           CASE WHEN opportunity ->> '$.budget.currency' = opportunity ->> '$.currency'
+                THEN try_cast(opportunity ->> '$.budget.micros' AS BIGINT) / 1e6 END AS daily_budget
     FROM shown
     UNION ALL BY NAME
     SELECT noticed AS known, noticed AS position, noticed_at AS at_utc, opportunity, notice_price * weight AS cost,
@@ -176,18 +179,21 @@ increment AS (
          LEFT JOIN shown s ON s.impression_id = e.impression_id AND s.position < e.position
     WHERE e.type IN ('bid_placed', 'bid_lost') AND coalesce(e.opportunity, d.opportunity, s.opportunity) IS NOT NULL
     UNION ALL BY NAME
-    SELECT position AS known, position, known_at AS at_utc, opportunity,
+    SELECT position AS known, position, known_at AS at_utc, at_utc AS spent_at_utc, opportunity,
            impressions - lag(impressions, 1, 0) OVER told AS impressions, clicks - lag(clicks, 1, 0) OVER told AS clicks,
            conversions - lag(conversions, 1, 0) OVER told AS conversions,
            (value_micros - lag(value_micros, 1, 0) OVER told) / 1e6 AS value,
            (price_micros - lag(price_micros, 1, 0) OVER told) / 1e6 AS cost,
+           share_impressions - lag(share_impressions, 1, 0) OVER told AS share_impressions,
            eligible - lag(eligible, 1, 0) OVER told AS eligible_impressions,
            quality_points - lag(quality_points, 1, 0) OVER told AS quality_points,
            quality_impressions - lag(quality_impressions, 1, 0) OVER told AS quality_impressions,
-           daily_budget, competitor_share, competitor_overlap
+           CASE WHEN row_number() OVER told = 1 THEN daily_budget END AS daily_budget,
+           CASE WHEN row_number() OVER told = 1 THEN competitor_share END AS competitor_share,
+           CASE WHEN row_number() OVER told = 1 THEN competitor_overlap END AS competitor_overlap
     FROM reported WINDOW told AS (PARTITION BY name ORDER BY position)
 )
-SELECT known, at_utc, opportunity, {_WITH_NOTHING}
+SELECT known, at_utc, coalesce(spent_at_utc, at_utc) AS spent_at_utc, opportunity, {_WITH_NOTHING}
 FROM increment
 WHERE at_utc >= $start AND at_utc < $end AND ({_ANYTHING})
 -- An increment is known once both the impression and the response are; an impression stands before what waited for it.

@@ -4,7 +4,7 @@ All is little-endian and made of words of 8 bytes, so that many values side by s
 
 | words | what |
 |---|---|
-| 1 | `MARK`: that it is one of ours, in this layout |
+| 1 | `MARK`, that it is one of ours, and 4 bytes that tell what its columns hold |
 | 1 | revision: random bytes that change with every write |
 | 1 | position in the log, int64 |
 | 1 | base, microseconds since 1970 UTC, int64 |
@@ -14,6 +14,7 @@ All is little-endian and made of words of 8 bytes, so that many values side by s
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 
@@ -24,11 +25,10 @@ from bidloop.adapters.redis.kept_states import NEVER, KeptStates
 from bidloop.core.errors import CorruptArtifact
 from bidloop.features.plan import EntityPlan
 
-MARK = b"bidloop1"
+MARK = b"bdl2"
 REVISION = slice(8, 16)
 """Where the revision stands: `learn_features.lua` looks there as well."""
 _HEAD = 4
-_MARK = int.from_bytes(MARK, "little")
 _NOBODY: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
 
 
@@ -39,34 +39,35 @@ class FeatureBlob:
     ----------
     entity
         The kind.
+    amounts
+        Names of the amounts of the plan, which its inputs are of.
 
     Examples
     --------
     >>> from bidloop.features.plan import plan_of
     >>> from bidloop.features.views import campaign_view
-    >>> blob = FeatureBlob(plan_of(campaign_view()).entities[0])
-    >>> nothing = blob.unpacked(["a", "b"], [None, None])
+    >>> plan = plan_of(campaign_view())
+    >>> blob = FeatureBlob(plan.entities[0], plan.amounts)
+    >>> nothing = blob.unpacked([None, None])
     >>> [len(value) for value in blob.packed(nothing)]
     [56, 56]
     """
 
-    def __init__(self, entity: EntityPlan) -> None:
+    def __init__(self, entity: EntityPlan, amounts: Sequence[str]) -> None:
+        self._kind = entity.name
         self._words, self._step = _HEAD + entity.width, 1 + len(entity.inputs)
-        head = MARK + bytes(16) + NEVER.to_bytes(8, "little", signed=True)
+        mark = MARK + _layout(entity, amounts)
+        self._mark = int.from_bytes(mark, "little", signed=True)
+        head = mark + bytes(16) + NEVER.to_bytes(8, "little", signed=True)
         self._nothing = head + entity.empty.astype("<f8").tobytes()
 
-    def unpacked(self, names: Sequence[str], values: Sequence[bytes | None]) -> KeptStates:
+    def unpacked(self, values: Sequence[bytes | None]) -> KeptStates:
         """What n values say; `None` is an entity of which nothing is kept.
-
-        Parameters
-        ----------
-        names
-            The keys that the values are of, for messages.
 
         Raises
         ------
         CorruptArtifact
-            When a value is none of ours.
+            When a value is none of ours, or was written by a release that kept other columns.
         """
         size = 8 * self._words
         blobs = [self._nothing if value is None else value for value in values]
@@ -74,15 +75,14 @@ class FeatureBlob:
         if min(lengths) == max(lengths) == size:  # nothing of late: the way of almost every read
             heads, tails, owner = b"".join(blobs), b"", _NOBODY
         else:
-            self._check_lengths(names, lengths)
+            self._check_lengths(lengths)
             heads = b"".join([blob[:size] for blob in blobs])
             tails = b"".join([blob[size:] for blob in blobs])
             steps = (np.array(lengths) - size) // (8 * self._step)
             owner = np.repeat(np.arange(len(blobs)), steps)
         whole = np.frombuffer(heads, "<i8").reshape(-1, self._words)
-        ours = whole[:, 0] == _MARK
-        if not ours.all():
-            raise _corrupt(names[int(np.argmin(ours))], "what is no state of features")
+        if not (whole[:, 0] == self._mark).all():
+            raise self._corrupt("what is no state of these features")
         return KeptStates(
             position=whole[:, 2],
             base=whole[:, 3],
@@ -96,7 +96,7 @@ class FeatureBlob:
         """The values of n entities, each with a new revision."""
         n = len(kept.base)
         heads = np.empty((n, self._words), dtype="<i8")
-        heads[:, 0] = _MARK
+        heads[:, 0] = self._mark
         # Random, not counted: a value that was deleted and made anew must not look like the one that somebody read before.
         heads[:, 1] = np.frombuffer(os.urandom(8 * n), "<i8")
         heads[:, 2], heads[:, 3] = kept.position, kept.base
@@ -109,15 +109,22 @@ class FeatureBlob:
         size = 8 * self._words
         return [head[i * size : (i + 1) * size] + tail[ends[i] : ends[i + 1]] for i in range(n)]
 
-    def _check_lengths(self, names: Sequence[str], lengths: Sequence[int]) -> None:
-        for name, length in zip(names, lengths, strict=False):
+    def _check_lengths(self, lengths: Sequence[int]) -> None:
+        for length in lengths:
             if length < 8 * self._words or (length - 8 * self._words) % (8 * self._step):
-                raise _corrupt(name, f"{length} bytes")
+                raise self._corrupt(f"{length} bytes")
+
+    def _corrupt(self, found: str) -> CorruptArtifact:
+        # Not under which key: it tells the account's name, and may tell a person.
+        return CorruptArtifact(
+            f"{found} in Redis where a {self._kind!r} is kept",
+            expected="what a feature store of this view and release wrote there",
+            remedy="Something else writes to these keys, another release did, or the value is damaged: clear the store and build "
+            "it anew from the log.",
+        )
 
 
-def _corrupt(name: str, found: str) -> CorruptArtifact:
-    return CorruptArtifact(
-        f"{found} under the key {name!r}",
-        expected="what a feature store of this view wrote there",
-        remedy="Something else writes to these keys, or the value is damaged: clear the store and build it anew from the log.",
-    )
+def _layout(entity: EntityPlan, amounts: Sequence[str]) -> bytes:
+    """Four bytes that are others where the same place in a value holds something else."""
+    inputs = [(one.kind, amounts[one.amount], one.bin) for one in entity.inputs]
+    return hashlib.blake2b(repr((entity.key, entity.columns(), inputs)).encode(), digest_size=4).digest()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
-from urllib.parse import quote
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bidloop.adapters.redis.connection import Connection
 from bidloop.adapters.redis.feature_blob import REVISION, FeatureBlob
+from bidloop.adapters.redis.feature_keys import FeatureKeys
+from bidloop.adapters.redis.feature_server import FeatureServer
 from bidloop.adapters.redis.kept_states import Facts, Floats
 from bidloop.core.clock import Clock, SystemClock
 from bidloop.core.errors import ConfigurationError, InvalidInput
@@ -26,15 +26,13 @@ from bidloop.features.contributions import Contributions, contributions
 from bidloop.features.described import describe
 from bidloop.features.keys import absences, entity_keys
 from bidloop.features.local_time import instant_of, microseconds
-from bidloop.features.plan import SEPARATOR, plan_of
-from bidloop.features.source import PERSON
+from bidloop.features.plan import plan_of
 from bidloop.features.state import Known, advanced
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView
 
 KEYS_PER_CALL = 10_000
 """Redis runs nothing else while it writes."""
-_ANSWER_S = 10.0
 
 
 class RedisFeatureStore:
@@ -47,6 +45,9 @@ class RedisFeatureStore:
 
     One value of Redis holds an entity (`feature_blob`). A read is one round trip, for one candidate or for hundreds.
 
+    A Redis that comes back with less than it had confirmed is noticed by every process that was running (`feature_server`): they
+    raise `Unavailable` until one that starts anew has brought what is missing.
+
     Parameters
     ----------
     view
@@ -56,13 +57,17 @@ class RedisFeatureStore:
         Address of the server: ``redis://host:port/db``, ``rediss://`` or ``unix://``. It must not evict keys of its own accord
         (``maxmemory-policy noeviction``), or what it dropped is missing until the store is built anew.
     clock
-        Says how far the past may be settled.
+        Says, with the server's own, how far the past may be settled: by the earlier of the two, so that one wrong clock settles
+        nothing too early.
     prefix
         Beginning of all keys.
     keep_seconds
         How far into the past reads are possible: longer than a request takes and than the clocks of two processes differ.
     expire_days
         An entity of which nothing new was heard for so long is dropped, with all that was known of it; 0 keeps it for ever.
+    answer_seconds
+        How long a read waits for the server; after that, reads are refused at once for a second. Whoever decides on a bid has no
+        more time than that.
 
     Raises
     ------
@@ -79,22 +84,22 @@ class RedisFeatureStore:
         prefix: str = "bidloop:features",
         keep_seconds: float = 15.0,
         expire_days: float = 0.0,
+        answer_seconds: float = 0.25,
     ) -> None:
         for name, span in (("keep_seconds", keep_seconds), ("expire_days", expire_days)):
             if not 0.0 <= span < float("inf"):
                 raise ConfigurationError(f"{name} of {span}", expected="a finite number of at least 0")
-        self._server = Connection(url, "features.redis_url", _ANSWER_S)
+        if not 0.0 < answer_seconds < float("inf"):
+            raise ConfigurationError(f"answer_seconds of {answer_seconds}", expected="a finite number above 0")
         self._plan = plan_of(view)
         self._clock = clock or SystemClock()
         self._keep, self._lag = round(keep_seconds * 1e6), round(view.lag_seconds * 1e6)
-        self._expire = round(expire_days * 86_400)
-        # The braces keep all keys on one node of a cluster.
-        self._prefix = prefix if "{" in prefix else f"{{{prefix}}}"
-        self._own = f"{self._prefix}:{view.version}:"
-        self._cursor = f"{self._own}position"
-        self._kinds = [quote(entity.name, safe="") for entity in self._plan.entities]
-        self._blobs = [FeatureBlob(entity) for entity in self._plan.entities]
-        self._write, self._reach = self._server.script("learn_features"), self._server.script("reach_position")
+        self._keys = FeatureKeys(self._plan, prefix)
+        self._server = FeatureServer(
+            url, self._keys, answer_seconds=answer_seconds, expire_seconds=round(expire_days * 86_400)
+        )
+        self._write = self._server.write
+        self._blobs = [FeatureBlob(entity, self._plan.amounts) for entity in self._plan.entities]
 
     @property
     def view(self) -> FeatureView:
@@ -104,9 +109,23 @@ class RedisFeatureStore:
     @property
     def position(self) -> int:
         """Up to which position of the log everything is in; 0 before anything is."""
-        with self._server.asking():
-            told: Any = self._server.client.get(self._cursor)
-        return int(told or 0)
+        return self.told[0]
+
+    @property
+    def told(self) -> tuple[int, str]:
+        """That position, and the digest (`digest_of`) of the event there, empty where none was told.
+
+        A log that holds another event there, or none, is not the one that the store was filled from.
+        """
+        return self._server.told()
+
+    @property
+    def earliest(self) -> datetime | None:
+        """The earliest instant that can be asked for now."""
+        return self._clock.now() - timedelta(microseconds=self._keep)
+
+    def settle(self, before: datetime) -> None:
+        """Nothing to do: what is older than `keep_seconds` is settled with every write."""
 
     def observe(self, observations: Observations | None = None, events: Sequence[tuple[int, Event]] = ()) -> None:
         """Add what became known, but for what is in already.
@@ -116,25 +135,26 @@ class RedisFeatureStore:
         observations
             Of ads, in order of their positions in the log.
         events
-            Of users and of the market, with their positions. Others among them add nothing.
+            All that the page of the log holds, with their positions. Those of ads add nothing: they come as observations.
 
         Raises
         ------
         InvalidInput
             When an increment is not finite, or a time is missing: then nothing is added.
         Unavailable
-            When the server does not answer. What has a position in the log can be brought again as it is.
+            When the server does not answer, or has lost what it knew. What has a position in the log can be brought again as it
+            is.
         """
         known = contributions(self._plan, observations, events)
-        newest = int(known.position.max(initial=0))
-        reached = self.position if newest else 0
+        last, event = max(events, key=itemgetter(0), default=(0, None))
+        newest = max(int(known.position.max(initial=0)), last)
+        reached = self._server.position() if newest else 0
         fresh = (known.position == 0) | (known.position > reached)
         if fresh.any():
             for portion in _portions(self._facts(known, fresh)):
                 self._learn(portion)
         if newest > reached:
-            with self._server.asking():
-                self._reach([self._cursor], [newest])
+            self._server.reach(newest, digest_of(event.event_id) if event and last == newest else "")
 
     def rebuilding(self) -> AbstractContextManager[None]:
         """While a log is read from its beginning; nothing is put off here, since what is in already is passed over."""
@@ -148,7 +168,7 @@ class RedisFeatureStore:
         InvalidInput
             When an instant carries no timezone, or lies further back than the store can tell.
         Unavailable
-            When the server does not answer.
+            When the server does not answer, did not within the last second, or has lost what it knew.
         CorruptArtifact
             When a value in Redis is none of ours.
         """
@@ -157,15 +177,15 @@ class RedisFeatureStore:
         described = describe(plan.view, opportunities)
         keys = entity_keys(plan, opportunities, described.sources)
         distinct = [[key for key in dict.fromkeys(column) if key is not None] for column in keys]
-        names = [self._names_of(i, some) for i, some in enumerate(distinct)]
-        found = iter(self._values([name for some in names for name in some]))
+        names = [self._keys.of(i, some) for i, some in enumerate(distinct)]
+        found = iter(self._server.read([name for some in names for name in some]))
         asked = np.array(instants, dtype=np.int64)
         earliest, latest = min(instants, default=0), max(instants, default=0)
         states: list[Floats] = []
         places: list[NDArray[np.intp] | None] = []
         for i, entity in enumerate(plan.entities):
             values = [*islice(found, len(names[i])), None]  # the last stands for rows that name no such entity
-            kept = self._blobs[i].unpacked(names[i], values)
+            kept = self._blobs[i].unpacked(values)
             rows = _places(keys[i], distinct[i])
             if earliest < kept.base.max():
                 self._check_settled(instants, kept.base[rows].tolist())
@@ -180,16 +200,14 @@ class RedisFeatureStore:
 
     def forget(self, user_id: str) -> int:
         """Forget a person, by pseudonym, in all versions of the view; says of how many entities."""
-        return self._delete(f"{_literally(self._prefix)}:{12 * '?'}:{_person(user_id)}:*")
+        return self._server.delete(self._keys.of_person(user_id))
 
     def clear(self) -> None:
         """Forget everything of this version of the view, so that it can be built anew from the log.
 
         Nobody may observe meanwhile.
         """
-        with self._server.asking():
-            self._server.client.delete(self._cursor)  # first: what is half gone must not look complete
-        self._delete(f"{_literally(self._own)}*")
+        self._server.clear()
 
     def close(self) -> None:
         """Close the connections."""
@@ -210,55 +228,32 @@ class RedisFeatureStore:
     def _learn(self, portion: list[Facts]) -> None:
         """Write what some facts add; where somebody else wrote meanwhile, read that and add to it."""
         while portion:
-            names = [self._names_of(facts.kind, facts.keys) for facts in portion]
-            found = iter(self._values([name for some in names for name in some]))
-            base = self._base()
+            names = [self._keys.of(facts.kind, facts.keys) for facts in portion]
+            latest, now = self._server.latest([name for some in names for name in some])
+            found, base = iter(latest), self._base(now)
             written: list[str] = []
-            words: list[Any] = [self._expire]
+            words: list[bytes] = []
             for facts, some in zip(portion, names, strict=True):
                 values = list(islice(found, len(some)))
                 blob = self._blobs[facts.kind]
-                kept = blob.unpacked(some, values)
+                kept = blob.unpacked(values)
                 news = facts.only(kept.news(facts))
                 after = blob.packed(kept.learned(self._plan.entities[facts.kind], news, base))
                 for place in np.unique(news.owner).tolist():
                     written.append(some[place])
                     words += ((values[place] or b"")[REVISION], after[place])
-            changed = self._written(written, words)
+            changed = self._write(written, words)
             portion = [
                 facts.about(np.array([name in changed for name in some], dtype=bool))
                 for facts, some in zip(portion, names, strict=True)
                 if not changed.isdisjoint(some)
             ]
 
-    def _written(self, names: list[str], words: list[Any]) -> set[str]:
-        """Write values; tells the keys that somebody else had written to, which are left as they are."""
-        if not names:
-            return set()
-        with self._server.asking():
-            changed: list[int] = self._write(names, words)
-        return {names[place - 1] for place in changed}
-
-    def _base(self) -> int:
+    def _base(self, servers_now: int) -> int:
         """Up to where the past may be settled now."""
-        instant = instant_of(self._clock.now()) - self._keep - self._lag
+        instant = min(instant_of(self._clock.now()), servers_now) - self._keep - self._lag
         # In strides: a state that moves on with every write is rounded with every write.
         return instant - instant % max(self._keep // 10, 1)
-
-    def _values(self, names: list[str]) -> list[bytes | None]:
-        if not names:
-            return []
-        with self._server.asking():
-            values: Any = self._server.client.mget(names)
-        return list(values)
-
-    def _names_of(self, kind: int, keys: Sequence[str]) -> list[str]:
-        """Where some entities of one kind are kept."""
-        entity, own = self._plan.entities[kind], self._own
-        if entity.personal:
-            place = entity.key.index(PERSON)
-            return [f"{own}{_person(key.split(SEPARATOR)[place])}:{self._kinds[kind]}:{key}" for key in keys]
-        return [f"{own}e:{self._kinds[kind]}:{key}" for key in keys]
 
     def _check_settled(self, instants: list[int], base: list[int]) -> None:
         for instant, settled in zip(instants, base, strict=True):
@@ -271,16 +266,14 @@ class RedisFeatureStore:
                 remedy="Raise keep_seconds, or compute features of the past with bidloop.features.training.point_in_time.",
             )
 
-    def _delete(self, pattern: str) -> int:
-        """Delete the keys that match; says how many there were."""
-        gone = 0
-        with self._server.asking():
-            client, cursor = self._server.client, -1
-            while cursor:
-                answer: Any = client.scan(max(cursor, 0), match=pattern, count=1_000)
-                cursor, names = answer
-                gone += int(client.unlink(*names)) if names else 0  # type: ignore[arg-type]
-        return gone
+
+def digest_of(event_id: str) -> str:
+    """What a store notes of the last event that it was told, to know its log by.
+
+    >>> digest_of("a")
+    '40f89e395b66422f'
+    """
+    return hashlib.blake2b(event_id.encode(), digest_size=8).hexdigest()
 
 
 def _places(keys: Sequence[str | None], distinct: Sequence[str]) -> NDArray[np.intp]:
@@ -304,17 +297,3 @@ def _portions(found: list[Facts]) -> Iterator[list[Facts]]:
             portion.append(part)
     if portion:
         yield portion
-
-
-def _person(user_id: str) -> str:
-    """The part of a key that is the same for all that is kept of a person, in every version of a view."""
-    return f"p:{hashlib.blake2b(user_id.encode(), digest_size=16).hexdigest()}"
-
-
-def _literally(text: str) -> str:
-    r"""A text as a pattern that matches it alone.
-
-    >>> _literally("a*b")
-    'a\\*b'
-    """
-    return re.sub(r"([*?\[\]\\^-])", r"\\\1", text)

@@ -21,7 +21,7 @@ from bidloop.events.ports import Appended, Offset
 from bidloop.events.privacy import forgotten, person_of
 from bidloop.events.rejected import Rejected, changed_event
 from bidloop.events.sealing import Seal
-from bidloop.outcomes.epoch import epoch_us
+from bidloop.outcomes.epoch import epoch_us, from_epoch_us
 
 _DAY_S = 86_400
 _decode: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
@@ -126,6 +126,11 @@ class SqlEventLog:
         query = select(events.c.type, func.count()).group_by(events.c.type).order_by(events.c.type)
         return {row.type: row[1] for row in self._rows(query)}
 
+    def newest(self) -> dict[str, datetime]:
+        """When the newest event of each type happened."""
+        query = select(events.c.type, func.max(events.c.at_us)).group_by(events.c.type)
+        return {row.type: from_epoch_us(row[1]) for row in self._rows(query)}
+
     def digests(self, event_ids: Collection[str]) -> dict[str, int]:
         """The content digests of those of these ids that were ever told."""
         by_key = {event_key(event_id): event_id for event_id in event_ids}
@@ -160,6 +165,11 @@ class SqlEventLog:
                 else:
                     connection.execute(update(events).where(this).values(payload=content(bare).decode(), person=None))
         return len(found)
+
+    def erased(self, since: datetime) -> list[tuple[str, datetime]]:
+        """Who was erased at an instant from `since` on, and when."""
+        query = select(erasures.c.person, erasures.c.at_us).where(erasures.c.at_us >= epoch_us(since))
+        return [(row.person, from_epoch_us(row.at_us)) for row in self._rows(query)]
 
     def prune(self, before: datetime) -> int:
         """Drop the events that were written before an instant, in whole days; says how many. Their ids stay known."""

@@ -241,6 +241,8 @@ def _fits(value: Any, kind: inspect.Type) -> bool:
         if not isinstance(value, kinds) or isinstance(value, bool | Unwritable):
             return False
         return (kind.ge is None or value >= kind.ge) and (kind.le is None or value <= kind.le)
+    if isinstance(kind, inspect.BoolType):
+        return isinstance(value, bool)
     if isinstance(kind, inspect.EnumType):
         return value in [member.value for member in kind.cls]
     return False
@@ -301,6 +303,8 @@ def expectation(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.StrType):
         least = f"{kind.min_length} to " if kind.min_length else "at most "
         return f"text of {least}{kind.max_length} characters, none of them a control character"
+    if isinstance(kind, inspect.BoolType):
+        return "true or false"
     if isinstance(kind, inspect.EnumType):
         return " or ".join(repr(member.value) for member in kind.cls)
     if isinstance(kind, inspect.ListType):

@@ -14,6 +14,7 @@ from bidloop.app.http.schema import (
     DecisionRecord,
     Driver,
     Facts,
+    FieldError,
     HistoricalMetrics,
     PredictionResponse,
     Stage,
@@ -88,6 +89,18 @@ def instant(hour: int, now: datetime, timezone: ZoneInfo) -> datetime:
     if local.hour == hour:
         return now
     return local.replace(hour=hour, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
+def too_early(data: CampaignData, *, now: datetime, timezone: ZoneInfo, earliest: datetime | None) -> FieldError | None:
+    """What is wrong with an hour of today of which the features are no longer kept; `None` where nothing is."""
+    if earliest is None or instant(data.time_of_day, now, timezone) >= earliest:
+        return None
+    return FieldError(
+        path="timeOfDay",
+        found=str(data.time_of_day),
+        expected=f"the present hour, {now.astimezone(timezone).hour}, or a later one: features that processes share are not "
+        "kept for longer than features.keep_seconds",
+    )
 
 
 def answer_of(decision: Decision, *, milliseconds: float, drivers: Sequence[Attribution] = ()) -> PredictionResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bidloop.app.http.body import BodyReader, contradicts
-from bidloop.app.http.border import answer_of, opportunity_of, record_of
+from bidloop.app.http.border import answer_of, opportunity_of, record_of, too_early
 from bidloop.app.http.decision_queue import DecisionQueue, drivers_of
 from bidloop.app.http.incoming import read_body
 from bidloop.app.http.metrics import MEDIA_TYPE, Metrics
-from bidloop.app.http.problems import UNAVAILABLE, UNKNOWN_DECISION, ApiError
+from bidloop.app.http.problems import UNAVAILABLE, UNKNOWN_DECISION, WRONG_FIELDS, ApiError
 from bidloop.app.http.schema import CampaignData, DecisionRecord, FieldError, Health, Readiness
 from bidloop.core.decision import Decision
 from bidloop.core.errors import NotFound
@@ -79,7 +79,7 @@ class Routes:
         """One cell in, its prediction and bid out, with what the model leaned on."""
         body = await read_body(request, self._max_body_bytes)
         started = time.perf_counter_ns()
-        [opportunity] = self._opportunities([self._one.read(body)])
+        [opportunity] = self._opportunities({"": self._one.read(body)})
         [explained] = await self._queue.decide([opportunity], explain=True)
         answer = answer_of(explained.decision, milliseconds=_since(started), drivers=explained.drivers)
         self._metrics.count([explained.decision])
@@ -89,7 +89,7 @@ class Routes:
         """A list of cells in, a list of answers out in the same order."""
         body = await read_body(request, self._max_body_bytes)
         started = time.perf_counter_ns()
-        opportunities = self._opportunities(self._many.read(body))
+        opportunities = self._opportunities({f"[{i}].": row for i, row in enumerate(self._many.read(body))})
         decisions = (
             [explained.decision for explained in await self._queue.decide(opportunities)] if opportunities else []
         )
@@ -132,11 +132,25 @@ class Routes:
         """The figures for Prometheus."""
         return Response(self._metrics.page(), headers={"Content-Type": MEDIA_TYPE})
 
-    def _opportunities(self, rows: Sequence[CampaignData]) -> list[Opportunity]:
-        now = self._loop.clock.now()
+    def _opportunities(self, rows: Mapping[str, CampaignData]) -> list[Opportunity]:
+        """What is asked, by where it stands in the body.
+
+        Raises
+        ------
+        ApiError
+            When an hour is asked for of which nothing is known any more.
+        """
+        now, earliest = self._loop.clock.now(), self._loop.features.earliest
+        wrong = [
+            FieldError(path=f"{place}{error.path}", found=error.found, expected=error.expected)
+            for place, row in rows.items()
+            if (error := too_early(row, now=now, timezone=self._timezone, earliest=earliest)) is not None
+        ]
+        if wrong:
+            raise ApiError(WRONG_FIELDS, wrong)
         return [
             opportunity_of(row, now=now, timezone=self._timezone, currency=self._currency, privacy=self._privacy)
-            for row in rows
+            for row in rows.values()
         ]
 
     def _record(self, decision_id: str) -> DecisionRecord:

@@ -46,7 +46,9 @@ DRAIN_SECONDS = 30
 """How long requests in flight may take to finish after the process was told to end."""
 
 LOOK_SECONDS = 1.0
-"""How often keys and backlog are looked at."""
+"""How often keys, log and backlog are looked at."""
+SETTLE_SECONDS = 600.0
+"""How often the memory of features that nobody can ask for any more is freed."""
 
 ADDRESSES = tuple(operation.path for operation in OPERATIONS)
 
@@ -120,6 +122,7 @@ def create_app(loop: Loop, settings: Settings, house: House) -> Starlette:
             await stack.enter_async_context(watching(keyring.look, LOOK_SECONDS))
             # What other processes write, importers and absorbers, is learned as well.
             await stack.enter_async_context(watching(loop.follow, LOOK_SECONDS))
+            await stack.enter_async_context(watching(loop.settle, SETTLE_SECONDS))
             if backlog is not None:
                 await stack.enter_async_context(watching(backlog.look, LOOK_SECONDS))
             yield
