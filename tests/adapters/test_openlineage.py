@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,7 @@ from openlineage.client.generated.schema_dataset import SchemaDatasetFacet
 from bidloop.adapters.openlineage.jobs import design
 from bidloop.adapters.openlineage.runs import emit_run
 from bidloop.adapters.openlineage.sender import LineageSender
-from bidloop.core.errors import ConfigurationError, Unavailable
+from bidloop.core.errors import ConfigurationError, InsufficientData, Unavailable
 from bidloop.features.lineage import lineage, upstream
 from bidloop.features.signal_sets import campaign_signals, user_signals, with_signals
 from bidloop.features.views import campaign_view
@@ -127,11 +128,14 @@ def test_a_training_run_is_told_from_start_to_end(tmp_path: Path) -> None:
 
 def test_a_run_that_fails_is_told_with_its_error_which_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "lineage.jsonl"
-    with pytest.raises(ZeroDivisionError), emit_run(str(file), "shop", VIEW):
-        raise ZeroDivisionError("no rows")
-    start, fail = told(file)
+    with pytest.raises(InsufficientData), emit_run(str(file), "shop", VIEW):
+        raise InsufficientData("no rows")
+    with pytest.raises(KeyError), emit_run(str(file), "shop", VIEW):
+        raise KeyError("anna@example.org")
+    start, fail, _, other = told(file)
     assert (start["eventType"], fail["eventType"]) == ("START", "FAIL")
-    assert fail["run"]["facets"]["errorMessage"]["message"] == "ZeroDivisionError: no rows"
+    assert fail["run"]["facets"]["errorMessage"]["message"] == "InsufficientData: no rows"
+    assert other["run"]["facets"]["errorMessage"]["message"] == "KeyError"  # whose text may say anything
 
 
 def test_a_server_gets_every_event_at_the_address_that_clients_use(
@@ -172,20 +176,35 @@ def test_a_server_that_is_not_there_is_unavailable_and_its_password_is_not_told(
     assert "geheim" not in str(error.value)
 
 
-@pytest.mark.parametrize("target", ["ftp://host/x", "kafka://host", ""])
-def test_a_target_that_is_neither_file_nor_server_is_refused(target: str) -> None:
-    with pytest.raises(ConfigurationError, match="expected a file, or"):
+@pytest.mark.parametrize(
+    "target",
+    [
+        "ftp://host/x", "kafka://host", "", "http://", "http:/marquez", "htp:/x", "http://[bad", "http://me:geheim@[bad",
+        "http://me:geheim@host:99999", "http://me:geheim@host:port", "me:geheim@host", "://me:geheim@host", "host:0/x",
+    ],
+)  # fmt: skip
+def test_a_target_that_is_neither_file_nor_server_is_refused_without_its_password(target: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected a file, or") as error:
+        LineageSender(target)
+    assert "geheim" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("target", ["marquez:5000", "10.0.0.7:5000", "localhost:5000/api/v1/lineage"])
+def test_a_server_without_its_scheme_is_no_file(target: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"Did you mean 'http://{target}'"):
         LineageSender(target)
 
 
 def test_a_file_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Unavailable):
-        LineageSender(str(tmp_path / "file" / "lineage.jsonl"))
-    sender = LineageSender(str(tmp_path))
-    with pytest.raises(Unavailable):
-        sender.send(design(VIEW, "shop", NOW)[0])
-    sender.close()
+    for target in (tmp_path, tmp_path / "file" / "lineage.jsonl"):
+        sender = LineageSender(str(target))
+        with pytest.raises(Unavailable):
+            sender.send(design(VIEW, "shop", NOW)[0])
+        sender.close()
+        with emit_run(str(target), "shop", VIEW):
+            done = True
+        assert done
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -333,7 +333,10 @@ def test_an_empty_home_is_in_order_and_lacks_events_and_a_model(bidloop: Run) ->
         "batches": "fine",
         "stream": "fine",
         "feature view": "fine",
+        "kept views": "fine",
         "model": "missing",
+        "feature store": "fine",
+        "lineage": "fine",
     }
     assert "bidloop train" in bidloop("check").out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,20 +17,24 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bidloop.app import terminal
 from bidloop.app.cli import main
-from bidloop.app.feature_difference import difference
-from bidloop.app.feature_health import newest_events
-from bidloop.app.feature_lineage import namespace_of, told_training
-from bidloop.app.feature_reference import reference
-from bidloop.app.featuring import Features
+from bidloop.app.features.difference import UNUSED, difference
+from bidloop.app.features.health import feature_health
+from bidloop.app.features.house_features import Features
+from bidloop.app.features.lineage import namespace_of, told_training
+from bidloop.app.features.reference import reference
 from bidloop.app.http.metrics import Metrics
 from bidloop.app.settings import load_settings
 from bidloop.app.wiring import House, open_house, open_loop
 from bidloop.core.clock import ManualClock
-from bidloop.core.event import ClickReceived, Event, PageViewed
+from bidloop.core.event import ClickReceived, PageViewed
 from bidloop.core.feature_table import UNAVAILABLE, FeatureVector
 from bidloop.core.opportunity import Opportunity
+from bidloop.features.amounts import Amount
 from bidloop.features.health import FeatureHealth
+from bidloop.features.signals import Entity, Total
+from bidloop.features.verdicts import Thresholds
 from bidloop.features.views import campaign_view
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,7 +169,20 @@ def test_features_are_listed_with_all_that_is_said_of_them(bidloop: Run) -> None
 def test_a_list_is_narrowed_by_kind_and_entity(bidloop: Run) -> None:
     rates = bidloop("list", "--kind", "rate", "--entity", "keyword", "--json").json["features"]
     assert [one["name"] for one in rates] == ["keyword_ctr", "keyword_conversion_rate"]
-    assert bidloop("list", "--entity", "nobody", "--json").json["features"] == []
+    assert bidloop("list", "--kind", "ratio", "--json").json["features"] == []  # a kind, of which this view has none
+    refused(bidloop("list", "--entity", "keywrod"), "no entity 'keywrod'", "Did you mean 'keyword'?")
+    refused(bidloop("list", "--kind", "raito"), "no kind 'raito'", "Did you mean 'ratio'?")
+
+
+def test_names_are_never_folded_and_a_narrow_list_says_less(bidloop: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = bidloop("list").out.splitlines()
+    assert any("keyword_log_impressions" in line and "count" in line and "as a logarithm." in line for line in wide)
+    monkeypatch.setattr(terminal.out, "width", 80)
+    narrow = bidloop("list").out
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "half-life" not in narrow
+    for name in campaign_view().numeric_names:
+        assert re.search(rf"^ +{name} ", narrow, flags=re.M)
 
 
 def test_views_are_listed_with_who_uses_them(bidloop: Run, folder: Path) -> None:
@@ -208,7 +226,27 @@ def test_a_view_is_shown_by_the_beginning_of_its_version_from_catalogue_or_model
     assert bidloop("show", "champion", "--json").json["definition"]["name"] == "campaign"
     shutil.rmtree(folder / "home" / "views")  # the model holds its own
     assert "Entities" in bidloop("show", version[:4]).out
+    set_features(folder, 'signals = ["calendar"]\n')  # and the present one was never kept
+    present = bidloop("show", "present", "--json").json["version"]
+    assert bidloop("show", present, "--json").json["version"] == present != version
+    assert bidloop("show", "serving", "--json").json["version"] == version
     refused(bidloop("lineage", "--view", "0000"), "no feature view '0000'")
+
+
+def test_a_damaged_view_is_told_of_by_those_alone_who_ask_for_it(bidloop: Run, folder: Path) -> None:
+    (folder / "home" / "views" / "0123456789ab.json").write_text("{")
+    assert bidloop("show", "keyword_ctr").code == bidloop("show", campaign_view().version).code == 0
+    refused(bidloop("show", "0123"), "0123456789ab.json")
+    refused(bidloop("list", "--views"), "0123456789ab.json")
+
+
+def test_a_feature_goes_before_the_beginning_of_a_version(bidloop: Run, folder: Path) -> None:
+    name = campaign_view().version[:3]
+    (folder / "own.toml").write_text(
+        f'[[signals]]\nkind = "total"\nname = "{name}"\nentity = "campaign"\namount = "clicks"\nover_days = 1\n'
+    )
+    set_features(folder, 'definitions = "own.toml"\n')
+    assert bidloop("show", name, "--json").json["card"]["name"] == name
 
 
 def test_two_views_are_compared(bidloop: Run, folder: Path) -> None:
@@ -229,6 +267,31 @@ def test_a_changed_half_life_is_seen_in_each_feature_that_it_changes() -> None:
     assert (told.added, told.removed) == ((), ())
     changed = {one.feature for one in told.changed if one.what == "over"}
     assert changed == {name for name in campaign_view().numeric_names if not name.startswith(("hour", "weekday"))}
+
+
+def test_entities_and_amounts_that_no_feature_changes_by_are_told_of() -> None:
+    carts = Amount(name="carts", event="form_submitted")
+    more = msgspec.structs.replace(campaign_view(), amounts=(carts,), entities=(Entity(name="user", key=("user_id",)),))
+    told = difference(campaign_view(), more)
+    assert [(one.what, one.before) for one in told.changed] == [
+        (f"entity 'user' {UNUSED}", None),
+        (f"amount 'carts' {UNUSED}", None),
+    ]
+    used = msgspec.structs.replace(more, signals=(Total(name="carts_1d", entity="user", amount="carts", over_days=1),))
+    assert difference(campaign_view(), used).changed == ()
+    forms = msgspec.structs.replace(
+        used, amounts=(Amount(name="carts", event="form_submitted", where={"form_id": "a"}),)
+    )
+    assert {one.feature for one in difference(used, forms).changed} == {"carts_1d"}
+
+
+def test_views_of_two_versions_are_never_the_same_in_words() -> None:
+    base, entities = campaign_view(), (Entity(name="user", key=("user_id",)), Entity(name="place", key=("location",)))
+    ordered = [msgspec.structs.replace(base, entities=some) for some in (entities, entities[::-1])]
+    assert [one.what for one in difference(*ordered).changed] == ["definition"]
+    rates = [msgspec.structs.replace(one, strength=one.strength + 1e-9) for one in base.rates]
+    told = difference(base, msgspec.structs.replace(base, rates=tuple(rates)))
+    assert {(one.feature, one.what) for one in told.changed} >= {("keyword_ctr", "definition")}
 
 
 def test_lineage_leads_from_events_to_decisions(bidloop: Run, folder: Path) -> None:
@@ -253,6 +316,7 @@ def test_lineage_is_sent_where_it_is_asked_to_and_nowhere_else(bidloop: Run, fol
     assert "Sent 3" in bidloop("lineage", "--emit", "out/lineage.jsonl").err
     jobs = [json.loads(line)["job"]["name"] for line in (folder / "out" / "lineage.jsonl").read_text().splitlines()]
     assert jobs == ["bidloop.features", "bidloop.train", "bidloop.decide"]
+    assert "to out/lineage.jsonl." in bidloop("lineage", "--emit", "out/lineage.jsonl").err
     sent = bidloop("lineage", "--emit", "ftp://nowhere")
     assert sent.code == 2
     assert "expected a file, or the http:// or https:// address" in sent.err
@@ -300,7 +364,7 @@ def test_decisions_of_another_view_are_not_judged(bidloop: Run, folder: Path) ->
     told = bidloop("health", "--view", "present", "--json").json
     assert (told["decisions"], told["other_views"]) == (0, {campaign_view().version: 10})
     ended = bidloop("health", "--view", "present")
-    assert (ended.code, "No decision" in ended.out) == (0, True)
+    assert (ended.code, "no decision" in ended.out) == (1, True)
     assert bidloop("health", "--json").json["decisions"] == 10  # what serves
 
 
@@ -316,22 +380,36 @@ def test_decisions_without_features_are_something_wrong(bidloop: Run, folder: Pa
     assert (told["without_features"], told["other_views"]) == (1, {campaign_view().version: 10})
 
 
-def test_the_exit_code_is_0_where_all_is_fine(bidloop: Run, tmp_path: Path) -> None:
+def test_where_nothing_was_looked_at_nothing_is_fine(bidloop: Run, tmp_path: Path) -> None:
     ended = bidloop("health", home=tmp_path / "empty")
+    assert (ended.code, "Nothing to look at" in ended.out, "features are fine" in ended.out) == (1, True, False)
+    told = bidloop("health", "--json", home=tmp_path / "empty").json
+    assert {one["verdict"] for one in told["features"]} == {"not seen"}
+
+
+def test_the_exit_code_is_0_where_all_is_fine(bidloop: Run, folder: Path) -> None:
+    assert bidloop("health").code == 1  # no decision tells a location or an ad group
+    house = house_of(folder)
+    told = {"ad_group_id": "running", "keyword": "kw1", "device": "mobile", "location": "DE"}
+    full = Opportunity(opportunity_id="full", at=NOW, campaign_id="shoes", **told)
+    open_loop(house.settings, house=house).decide_many([full])
+    ended = bidloop("health")
     assert (ended.code, "features are fine" in ended.out) == (0, True)
 
 
-def test_the_newest_events_are_found_at_the_end_of_the_log(folder: Path) -> None:
+@pytest.mark.parametrize("limit", ["0", "-0.1", "1.1", "nan"])
+def test_a_share_that_is_none_is_refused(bidloop: Run, limit: str) -> None:
+    assert bidloop("health", "--missing", limit).code == 2
+
+
+def test_old_events_told_last_make_nothing_stale(folder: Path) -> None:
     house = house_of(folder)
-    events: list[Event] = [PageViewed(event_id="p", at=NOW - timedelta(days=30), user_id="u")]
-    events += [ClickReceived(event_id=f"c{i}", at=NOW - timedelta(hours=20 - i), impression_id="i") for i in range(20)]
-    house.log.append(events)
-    assert newest_events(house.log)["page_viewed"] == NOW - timedelta(days=30)
-    few = newest_events(house.log, count=5)
-    assert few["click_received"] == NOW - timedelta(hours=1)
-    # Further back than was looked: as new as the oldest event that was looked at, at most.
-    assert few["page_viewed"] == few["campaign_reported"] == NOW - timedelta(hours=5)
-    assert newest_events(house_of(folder, home=str(folder / "empty")).log) == {}
+    before = feature_health(house, campaign_view(), 10, Thresholds())
+    old = [PageViewed(event_id=f"p{i}", at=NOW - timedelta(days=400), user_id="u") for i in range(10_000)]
+    house.log.append([*old, ClickReceived(event_id="c", at=NOW - timedelta(days=400), impression_id="i")])
+    after = feature_health(house, campaign_view(), 10, Thresholds())
+    assert after.newest["campaign_reported"] == before.newest["campaign_reported"] > NOW - timedelta(days=2)
+    assert [one.verdict for one in after.features] == [one.verdict for one in before.features]
 
 
 def test_a_backfill_writes_a_file(bidloop: Run, folder: Path) -> None:
@@ -339,6 +417,24 @@ def test_a_backfill_writes_a_file(bidloop: Run, folder: Path) -> None:
     told = bidloop("backfill", "-o", "features.parquet", "--rows", "20", "--json").json
     assert (told["rows"], told["view"]) == (20, campaign_view().version)
     assert (folder / "features.parquet").stat().st_size > 0
+
+
+@pytest.mark.parametrize("command", [("docs",), ("backfill",)])
+def test_a_file_that_cannot_be_written_is_found_out_before_any_work(
+    bidloop: Run, folder: Path, command: tuple[str]
+) -> None:
+    (folder / "file").touch()
+    (folder / "folder.parquet").mkdir()
+    for output in ("folder.parquet", "file/rows.parquet", f"{'x' * 300}.parquet"):
+        refused(bidloop(*command, "-o", folder / output), "cannot be written", "Set --output.")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("show", "keyword_ctr", "--last"), ("lineage", "--last"), ("health", "--last"), ("backfill", "-o", "f", "--rows")],
+)
+def test_numbers_beyond_all_reason_are_refused(bidloop: Run, command: tuple[str, ...]) -> None:
+    assert bidloop(*command, 2**63).code == 2
 
 
 def test_the_published_reference_is_that_of_the_code(bidloop: Run, tmp_path: Path) -> None:

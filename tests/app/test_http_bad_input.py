@@ -403,3 +403,17 @@ def test_any_bytes_are_refused_with_reasons(api, body):
     if answer.content != b"[]":
         assert answer.status_code == 422
         assert answer.json()["errors"]
+
+
+@pytest.mark.parametrize("consent", [True, False, None])
+def test_consent_is_read_the_slow_way_as_well(consent: bool | None) -> None:
+    reader = BodyReader(CampaignData, contradiction=contradicts)
+    whole = CELL | {"timeOfDay": 9.0, "userId": "u", "consent": consent}  # 9.0 is a whole number, but not to msgspec
+    assert reader.read(json.dumps(whole).encode()) == reader.read(json.dumps(whole | {"timeOfDay": 9}).encode())
+
+
+def test_consent_is_true_or_false() -> None:
+    with pytest.raises(ApiError) as refused:
+        BodyReader(CampaignData).read(json.dumps(CELL | {"consent": "yes"}).encode())
+    [wrong] = refused.value.errors
+    assert (wrong.path, wrong.found, wrong.expected) == ("consent", '"yes"', "true or false")

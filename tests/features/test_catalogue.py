@@ -92,3 +92,6 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(CorruptArtifact, match=file.name):
         catalogue.versions()
+    assert catalogue.names() == [file.stem]
+    other = catalogue.keep(EVERYTHING)
+    assert catalogue.view(other) == EVERYTHING  # only what is asked for is read

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bidloop.core.errors import InvalidInput
 from bidloop.core.event import ClickReceived, ImpressionServed
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.opportunity import Opportunity
@@ -104,6 +105,26 @@ def test_what_a_store_reads_before_anything_happened_is_missing() -> None:
     assert told["hour_sin"].verdict == told["campaign_id"].verdict == "fine"
     assert (told["ctr_7d"].availability, told["ctr_7d"].missing, told["ctr_7d"].fresh_seconds) == (0.0, 1.0, None)
     assert told["competitor_launches_30d"].verdict == "fine"  # none is a number as well
+
+
+def test_what_nobody_looked_at_is_not_fine() -> None:
+    assert {one.verdict for one in judge(VIEW, FeatureHealth(VIEW).tallies(), {}, NOW)} == {"not seen"}
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"missing": 0.0},
+        {"missing": 1.1},
+        {"missing": math.nan},
+        {"outside": -0.1},
+        {"outside": 1.1},
+        {"stale_hours": math.inf},
+    ],
+)
+def test_thresholds_out_of_range_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(limits))):
+        Thresholds(**limits)
 
 
 def test_every_verdict_has_its_threshold() -> None:

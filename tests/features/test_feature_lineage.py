@@ -27,11 +27,12 @@ from bidloop.core.event import (
     ImpressionServed,
 )
 from bidloop.core.money import Money
-from bidloop.core.opportunity import Charge, Opportunity
+from bidloop.core.opportunity import Charge, History, Opportunity
 from bidloop.core.outcome import FURTHER
 from bidloop.features.amounts import AD_AMOUNTS, Amount
 from bidloop.features.cards import cards, describe_feature
 from bidloop.features.lineage import AD_SOURCES, Node, lineage, origins, upstream
+from bidloop.features.online import InProcessStore
 from bidloop.features.signal_sets import calendar_signals, campaign_signals, market_signals, user_signals, with_signals
 from bidloop.features.signals import Entity, Total
 from bidloop.features.views import campaign_view, display_view
@@ -163,11 +164,28 @@ def test_features_of_each_kind_come_from_where_they_should() -> None:
     assert said("user_bounce_rate") >= {
         "session_ended counted", "session_ended.page_views selected", "opportunity.user_id key"
     }  # fmt: skip
-    assert said("gdp") >= {"indicator_published.value added", "indicator_published.series selected"}
+    assert said("gdp") >= {"indicator_published.value told", "indicator_published.series selected"}
     assert "opportunity.history read" in said("cell_ctr")
     assert "opportunity.history read" not in said("keyword_ctr")
-    assert said("season") >= {"season_marked.starts added", "season_marked.ends added", "opportunity.location key"}
+    assert said("season") >= {"season_marked.starts told", "season_marked.ends told", "opportunity.location key"}
     assert {"click_received counted", "campaign_reported.clicks added"} <= said("cpc_7d")
+    assert {"conversion_reported counted", "conversion_retracted taken away"} <= said("keyword_conversion_rate")
+    assert said("user_session_duration") >= {"session_ended.duration_seconds added"}
+
+
+def test_what_stands_where_nothing_is_known_is_what_is_computed() -> None:
+    store = InProcessStore(campaign_view())
+    at = Opportunity(opportunity_id="o", at=AT, campaign_id="shoes")
+    told = History(ctr=0.5, conversion_rate=0.5, spend=Money(0), impressions=10, clicks=5)
+    table = store.read([at, msgspec.structs.replace(at, history=told)])
+    blank, known = table.row(0), table.row(1)
+    for name in campaign_view().numeric_names[4:]:
+        said = describe_feature(campaign_view(), name).missing
+        assert blank.numeric[name] is None
+        assert "missing before the account's first" in said
+        assert (
+            ("the opportunity's history tells" in said) == (known.numeric[name] is not None) == name.startswith("cell")
+        )
 
 
 def test_an_amount_of_ones_own_is_followed_by_its_condition() -> None:

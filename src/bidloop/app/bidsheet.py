@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
-import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,10 +15,11 @@ from bidloop.app.http.body import BodyReader, contradicts
 from bidloop.app.http.border import opportunity_of, too_early
 from bidloop.app.http.problems import WRONG_FIELDS, ApiError
 from bidloop.app.http.schema import CampaignData
+from bidloop.app.output import check_output
 from bidloop.app.settings import Settings
 from bidloop.app.terminal import progress
 from bidloop.core.decision import Decision
-from bidloop.core.errors import ConfigurationError, InvalidInput, NotFound
+from bidloop.core.errors import InvalidInput, NotFound
 from bidloop.events.privacy import Privacy
 from bidloop.loop import Loop
 
@@ -70,7 +69,7 @@ def write_bids(loop: Loop, settings: Settings, privacy: Privacy, cells: Path, ou
         When `output` cannot be written; found out before anything is decided.
     """
     header, rows = _read(cells)
-    _check_output(output)
+    check_output(output)
     reader, zone = BodyReader(CampaignData, contradiction=contradicts), ZoneInfo(settings.timezone)
     now, earliest = loop.clock.now(), loop.features.earliest
     good: list[tuple[dict[str, str], CampaignData]] = []
@@ -203,23 +202,6 @@ def _number(text: str) -> float | int | str:
     return text
 
 
-def _check_output(output: Path) -> None:
-    """Find out before anything is decided and recorded whether the bids can be written."""
-    trial = output.with_name(output.name + ".part")
-    try:
-        if output.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        trial.parent.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        raise ConfigurationError(
-            f"{output} cannot be written: {error.strerror}",
-            expected="a file in a folder that can be written to",
-            remedy="Set --output.",
-        ) from error
-
-
 def _write(path: Path, header: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     """Whole or not at all."""
     temporary = path.with_name(path.name + ".part")
@@ -227,4 +209,4 @@ def _write(path: Path, header: Sequence[str], rows: Sequence[dict[str, Any]]) ->
         writer = csv.DictWriter(file, fieldnames=header, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -7,11 +7,12 @@ from typing import Literal
 
 import msgspec
 
-from bidloop.app.feature_difference import difference
-from bidloop.app.featuring import reads_of
+from bidloop.app.features.difference import difference
+from bidloop.app.features.house_features import reads_of
 from bidloop.app.settings import Settings
-from bidloop.app.wiring import House, champion, open_house, view_of
+from bidloop.app.wiring import House, champion, open_house, open_store, served_view, view_of
 from bidloop.core.errors import BidloopError, ConfigurationError
+from bidloop.core.opportunity import Opportunity
 from bidloop.events.batches import failed_batches
 from bidloop.events.ports import Kept
 from bidloop.features.amounts import closest
@@ -31,7 +32,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def findings(settings: Settings) -> list[Finding]:
-    """Look at settings, database, stream, feature view and model, in that order; what cannot be opened ends it."""
+    """Look at all that a start needs, from the settings on; what cannot be opened ends it."""
     found = [
         Finding(what="settings", state="fine", detail=f"home {settings.home}, {settings.currency}, {settings.timezone}")
     ]
@@ -59,7 +60,43 @@ def findings(settings: Settings) -> list[Finding]:
         found.append(_model(champion(house), view))
     except BidloopError as error:
         found.append(Finding(what=what, state="wrong", detail=str(error)))
+        return found
+    for what, look in (("kept views", _views), ("feature store", _store), ("lineage", _lineage)):
+        try:
+            found.append(look(house))
+        except BidloopError as error:
+            found.append(Finding(what=what, state="wrong", detail=str(error)))
+    house.close()
     return found
+
+
+def _views(house: House) -> Finding:
+    """Whether the kept views are what they were; one that is damaged keeps nothing from starting but those who ask for it."""
+    kept = house.views.names()
+    for version in kept:
+        house.views.view(version)
+    return Finding(what="kept views", state="fine", detail=f"{len(kept)}, as they were kept" if kept else "none yet")
+
+
+def _store(house: House) -> Finding:
+    """Whether the store of features answers."""
+    store, kind = open_store(house, served_view(house)), house.settings.features.store
+    store.read([Opportunity(opportunity_id="check", at=house.clock.now(), campaign_id="check")])
+    return Finding(
+        what="feature store", state="fine", detail="in each process" if kind == "memory" else f"{kind}, answers"
+    )
+
+
+def _lineage(house: House) -> Finding:
+    """Whether trainings are told of, and can be."""
+    target = house.settings.features.lineage
+    if not target:
+        return Finding(what="lineage", state="fine", detail="nobody is told")
+    from bidloop.adapters.openlineage.sender import LineageSender
+
+    sender = LineageSender(target)
+    sender.close()
+    return Finding(what="lineage", state="fine", detail=f"trainings are told to {sender.where}")
 
 
 def refuse_failed_batches(house: House) -> None:
@@ -85,21 +122,42 @@ def _model(bundle: Bundle | None, view: FeatureView) -> Finding:
     trained = msgspec.convert(bundle.view, FeatureView)
     known = (*trained.numeric_names, *trained.categorical_names)
     if lacking := [name for name in reads_of(bundle) if name not in known]:
-        asked = "; ".join(f"{name!r}. {closest(name, known)}".strip() for name in lacking)
+        asked = "; ".join(_near(repr(name), name, known) for name in lacking)
         return Finding(what="model", state="wrong", detail=f"{bundle.version} asks for what its view has not: {asked}")
     if bundle.view_version == view.version:
         return Finding(what="model", state="fine", detail=f"{bundle.version}, checksums agree")
-    told = difference(trained, view)
-    words = [f"{name!r} is gone. {closest(name, told.added)}".strip() for name in told.removed]
-    words += [f"{name!r} is new" for name in told.added]
-    words += [f"{change.what} of {change.feature or 'the view'!r} is another" for change in told.changed]
     return Finding(
         what="model",
         state="wrong",
-        detail=f"{bundle.version} reads feature view {bundle.view_version}: {'; '.join(words[:MOST])}"
-        f"{f' and {len(words) - MOST} more' if len(words) > MOST else ''}. Run 'bidloop train' again; "
-        "'bidloop features diff champion present' tells all.",
+        detail=f"{bundle.version} reads feature view {bundle.view_version}: {what_changed(trained, view)}. "
+        "Run 'bidloop train' again; 'bidloop features diff champion present' tells all.",
     )
+
+
+def what_changed(trained: FeatureView, view: FeatureView) -> str:
+    """The first few differences between the view that a model was trained on and another one, in words.
+
+    >>> from bidloop.features.views import campaign_view
+    >>> what_changed(campaign_view(measures=["quality"]), campaign_view("Europe/Paris", ["quality_score"]))
+    "'quality' is gone (did you mean 'quality_score'?); 'quality_score' is new; the view's timezone is another and 3 more"
+    """
+    told = difference(trained, view)
+    words = [_near(f"{name!r} is gone", name, told.added) for name in told.removed]
+    words += [f"{name!r} is new" for name in told.added]
+    words += [
+        f"{change.what} of {change.feature!r} is another" if change.feature else f"the view's {change.what} is another"
+        for change in told.changed
+    ]
+    if not words:
+        return "the same definition meant other values then"
+    more = f" and {len(words) - MOST} more" if len(words) > MOST else ""
+    return "; ".join(words[:MOST]) + more
+
+
+def _near(said: str, name: str, known: Sequence[str]) -> str:
+    """What is said of a name, with the one that may be meant."""
+    near = closest(name, known)
+    return f"{said} ({near[:1].lower()}{near[1:]})" if near else said
 
 
 def _failed(failed: Sequence[Kept]) -> Finding:

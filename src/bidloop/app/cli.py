@@ -130,7 +130,7 @@ def train(
     """Train every candidate on the history, judge them on held-out days, and put the best on the shelf."""
     from bidloop.app.checking import refuse_failed_batches
     from bidloop.app.evidence import model_rows
-    from bidloop.app.feature_lineage import told_training
+    from bidloop.app.features.lineage import told_training
     from bidloop.app.report.tables import model_row
     from bidloop.app.terminal import out, print_json, print_table, progress
     from bidloop.app.wiring import open_house, open_loop

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from rich.box import SIMPLE_HEAD
@@ -15,10 +16,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 132
-"""Columns where nobody looks at a terminal: a pipe, a file."""
+ENDLESS = 10_000
+"""Columns where nobody looks at a terminal, as in a pipe or a file: each row stays on its line. `COLUMNS` says otherwise."""
 
-out = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else ENDLESS, highlight=False)
 err = Console(stderr=True)
 
 
@@ -28,11 +29,14 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, rows: Sequence[Mapping[str, Any]], *, note: str = "") -> None:
-    """Rows as a table: words to the left, numbers to the right. Columns are those of the first row."""
+    """Rows as a table: words to the left, numbers to the right. Columns are those of the first row; the first names the rows."""
     out.print(f"\n[bold]{escape(title)}[/bold]")
     table = Table(caption=note or None, caption_justify="left", box=SIMPLE_HEAD)
-    for column in rows[0] if rows else ():
-        table.add_column(Text(column), justify="left" if isinstance(rows[0][column], str) else "right", overflow="fold")
+    for i, column in enumerate(rows[0] if rows else ()):
+        side: Literal["left", "right"] = "left" if isinstance(rows[0][column], str) else "right"
+        # A name stays whole, unless it would leave no room for what is said of it.
+        whole = i == 0 and max(len(figure(row[column])) for row in rows) <= out.width // 2
+        table.add_column(Text(column), justify=side, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(figure(row[column])) for column in rows[0]))
     out.print(table)

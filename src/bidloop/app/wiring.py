@@ -61,7 +61,6 @@ from bidloop.retraining.shelf import Shelf
 
 if TYPE_CHECKING:
     from bidloop.adapters.redis.event_stream import RedisEventStream
-    from bidloop.adapters.redis.feature_store import RedisFeatureStore
 
 VIEWS = ("auto", "campaign", "display", "ipinyou")
 
@@ -225,6 +224,8 @@ def open_loop(
     joiner = Joiner(house.decisions, settings.outcomes)
     # Training looks at what was known, not at what is: it fills no store that others use.
     features = InProcessStore(view) if training else open_store(house, view)
+    if settings.features.store == "redis":
+        _heal(features, house.log)
     health = FeatureHealth(view)
     known, position = _learned(house, joiner, features, health)
     # What a restatement takes back or adds belongs to the period of its row, and leaves it with what is told of it last.
@@ -292,23 +293,23 @@ def open_store(house: House, view: FeatureView) -> OnlineStore:
         answer_seconds=settings.answer_seconds,
     )
     house.connections.callback(store.close)
-    if _is_of_another_past(store, house.log):
-        _log.warning(
-            "The store of features tells of another past than the log, which was taken back: it is built anew."
-        )
-        store.clear()
     return store
 
 
-def _is_of_another_past(store: RedisFeatureStore, log: EventLog) -> bool:
-    """Whether the log does not hold what the store has learned last, as after a backup was restored."""
-    from bidloop.adapters.redis.feature_store import digest_of
+def _heal(features: OnlineStore, log: EventLog) -> None:
+    """Empty a shared store that has learned what the log does not hold, as after a backup was restored."""
+    from bidloop.adapters.redis.feature_store import RedisFeatureStore, digest_of
 
-    position, digest = store.told
-    if position > log.head():
-        return True
+    if not isinstance(features, RedisFeatureStore):
+        return
+    position, digest = features.told
     found = [event for at, event in log.read(position - 1, 1) if at == position] if position and digest else []
-    return any(digest_of(event.event_id) != digest for event in found)  # pruned or erased, it tells nothing
+    # An event that was pruned or erased tells nothing.
+    if position > log.head() or any(digest_of(event.event_id) != digest for event in found):
+        _log.warning(
+            "The store of features tells of another past than the log, which was taken back: it is built anew."
+        )
+        features.clear()
 
 
 def shared_features(house: House) -> OnlineStore | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from typing import get_args
 
 import msgspec
 
 from bidloop.core.errors import NotFound
 from bidloop.features.amounts import closest
 from bidloop.features.formulas import NEVER, formula, missing, span, words
+from bidloop.features.signal_sets import OWNER
 from bidloop.features.signals import (
     Bound,
     Calendar,
@@ -20,10 +22,17 @@ from bidloop.features.signals import (
     Total,
     Utilisation,
 )
-from bidloop.features.view import FeatureView, RateFeature, RateValue
+from bidloop.features.view import CELL, FeatureView, RateFeature, RateValue
 
-OWNER = "bidloop"
-"""Who answers for features that a view brings by itself."""
+KINDS = (
+    "category",
+    "cyclic",
+    "measure",
+    "rate",
+    "count",
+    *(str(kind.__struct_config__.tag) for kind in get_args(Signal)),
+)
+"""What kinds of features there are."""
 
 
 class FeatureCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +154,7 @@ def _rate(view: FeatureView, rate: RateFeature, value: RateValue) -> FeatureCard
     name, of = rate.feature(value), _of(rate.name)
     above = f"that of the {words(rate.parent)}" if rate.parent else ""
     halving = f"half-life {span(rate.half_life_days)}"
+    top = "missing before the account's first impression"
     if value in ("impressions", "log_impressions"):
         log = value == "log_impressions"
         return FeatureCard(
@@ -155,7 +165,7 @@ def _rate(view: FeatureView, rate: RateFeature, value: RateValue) -> FeatureCard
             span_days=rate.half_life_days,
             unit="log(1 + impressions)" if log else "impressions",
             range=(0.0, None),
-            missing="missing before the account's first impression" + (", then 0" if rate.parent else ""),
+            missing=f"{_told(rate)}{f'0, and {top}' if rate.parent else top}",
             description=f"Impressions {of}, faded" + (", as a logarithm." if log else "."),
             formula=f"log(1 + {_faded('impressions', rate)})" if log else _faded("impressions", rate),
         )
@@ -163,6 +173,8 @@ def _rate(view: FeatureView, rate: RateFeature, value: RateValue) -> FeatureCard
     base = view.base_ctr if value == "ctr" else view.base_conversion_rate
     parent = f"{rate.parent}_{value}" if rate.parent else f"{base:g}"
     strength = f"{rate.strength:g}"
+    if value == "conversion_rate":
+        top = "missing before the account's first click"
     return FeatureCard(
         name=name,
         kind="rate",
@@ -171,11 +183,16 @@ def _rate(view: FeatureView, rate: RateFeature, value: RateValue) -> FeatureCard
         span_days=rate.half_life_days,
         unit=f"{over} per {under[:-1]}",
         range=(0.0, 1.0),
-        missing=f"{above} where nothing was seen" if above else f"missing before the first of the account's {under}",
+        missing=f"{_told(rate)}{above}; {top}" if above else top,
         description=f"{'Click-through' if value == 'ctr' else 'Conversion'} rate {of}, drawn towards "
         f"{above or 'a base rate'} where little is known.",
         formula=f"({over} + {strength}) / ({under} + {strength} / {parent})",
     )
+
+
+def _told(rate: RateFeature) -> str:
+    """What stands first where nothing was seen: of the cell what the caller knows of it."""
+    return "what the opportunity's history tells, else " if rate.name == CELL else ""
 
 
 def _faded(amount: str, rate: RateFeature) -> str:

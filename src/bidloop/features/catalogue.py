@@ -85,7 +85,7 @@ class Catalogue:
         CorruptArtifact
             When its file cannot be read, or holds another definition than its name says.
         """
-        path = self.folder / f"{find_version(version, [kept.version for kept in self.versions()])}.json"
+        path = self.folder / f"{find_version(version, self.names())}.json"
         try:
             view = msgspec.convert(_read(path).view, FeatureView)
         except (msgspec.MsgspecError, ConfigurationError) as error:
@@ -93,6 +93,10 @@ class Catalogue:
         if view.version != path.stem:
             raise _corrupt(path, f"the definition of {view.version}")
         return view
+
+    def names(self) -> list[str]:
+        """The versions that are kept, by the names of their files alone: none of these is read."""
+        return sorted(path.stem for path in self.folder.glob("[!.]*.json"))
 
     def versions(self) -> list[KeptView]:
         """The versions that are kept, in the order of keeping.
@@ -102,7 +106,7 @@ class Catalogue:
         CorruptArtifact
             When a file cannot be read.
         """
-        kept = [KeptView(version=path.stem, kept_at=_read(path).kept_at) for path in self.folder.glob("[!.]*.json")]
+        kept = [KeptView(version=name, kept_at=_read(self.folder / f"{name}.json").kept_at) for name in self.names()]
         return sorted(kept, key=lambda one: (one.kept_at, one.version))
 
 

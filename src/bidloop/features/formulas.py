@@ -5,6 +5,7 @@ from __future__ import annotations
 from bidloop.features.signals import (
     Age,
     Calendar,
+    CalendarPart,
     Holiday,
     Latest,
     Quantile,
@@ -19,6 +20,13 @@ from bidloop.features.source import PERSON
 from bidloop.features.view import FeatureView
 
 NEVER = "never missing"
+
+_DAYS: dict[CalendarPart, str] = {
+    "day_of_month": "day of month",
+    "is_weekend": "1 on Saturday and Sunday, else 0",
+    "year_sin": "sin(2π × days since January 1 / 365.25)",
+    "year_cos": "cos(2π × days since January 1 / 365.25)",
+}
 
 
 def formula(view: FeatureView, signal: Signal) -> str:
@@ -53,7 +61,7 @@ def formula(view: FeatureView, signal: Signal) -> str:
         case Running():
             return f"1 between the latest {signal.starts} and {signal.ends}, else 0"
         case Calendar():
-            return f"{words(signal.part)}, in {view.timezone}"
+            return f"{_DAYS[signal.part]}, in {view.timezone}"
         case Holiday():
             place = "-".join(filter(None, (signal.country, signal.subdivision)))
             if signal.days_ahead:

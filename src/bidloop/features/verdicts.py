@@ -9,12 +9,13 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from bidloop.core.errors import InvalidInput
 from bidloop.features.cards import FeatureCard, cards
 from bidloop.features.health import Tally
 from bidloop.features.lineage import lineage, origins
 from bidloop.features.view import FeatureView
 
-Verdict: TypeAlias = Literal["fine", "missing", "missing everywhere", "out of range", "stale"]
+Verdict: TypeAlias = Literal["fine", "missing", "missing everywhere", "out of range", "stale", "not seen"]
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,15 +26,32 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     missing
         Share of rows without a value, in (0, 1]; 1 means everywhere.
     outside
-        Share of rows outside the declared range that is still fine.
+        Share of rows outside the declared range that is still fine, in [0, 1].
     stale_hours
         A feature over the past is stale when one of the amounts that it is made of was not told of for this long, and for
-        longer than the feature looks back.
+        longer than the feature looks back. At least 0.
+
+    Raises
+    ------
+    InvalidInput
+        When a number is out of its range.
     """
 
     missing: float = 1.0
     outside: float = 0.0
     stale_hours: float = 48.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.missing <= 1.0:
+            raise InvalidInput(f"missing of {self.missing:g}", path="missing", expected="a share above 0 and at most 1")
+        if not 0.0 <= self.outside <= 1.0:
+            raise InvalidInput(
+                f"outside of {self.outside:g}", path="outside", expected="a share of at least 0 and at most 1"
+            )
+        if not 0.0 <= self.stale_hours < math.inf:
+            raise InvalidInput(
+                f"stale_hours of {self.stale_hours:g}", path="stale_hours", expected="a finite number of at least 0"
+            )
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +68,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         ago. `None` where it is made of none, or none was ever told.
     lowest, highest
         Range of the values that were there.
+    verdict
+        What is wrong with it; ``not seen`` where there was no row to look at.
     """
 
     name: str
@@ -116,7 +136,9 @@ def _judged(card: FeatureCard, tally: Tally, age: float | None, limits: Threshol
     share = 1.0 / max(1, tally.rows)
     missing, outside = tally.missing * share, tally.outside * share
     verdict: Verdict = "fine"
-    if tally.rows and missing >= limits.missing:
+    if not tally.rows:
+        verdict = "not seen"
+    elif missing >= limits.missing:
         verdict = "missing everywhere" if tally.missing == tally.rows else "missing"
     elif outside > limits.outside:
         verdict = "out of range"

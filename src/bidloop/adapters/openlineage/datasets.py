@@ -31,6 +31,7 @@ PREDICTED = ("ctr", "conversion_rate")
 _TRANSFORMATIONS: Mapping[How, tuple[str, str]] = {
     "counted": ("DIRECT", "AGGREGATION"),
     "added": ("DIRECT", "AGGREGATION"),
+    "taken away": ("DIRECT", "AGGREGATION"),
     "told": ("DIRECT", "AGGREGATION"),
     "weighed": ("DIRECT", "AGGREGATION"),
     "selected": ("INDIRECT", "FILTER"),

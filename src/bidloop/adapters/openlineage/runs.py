@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bidloop.core.errors import Unavailable
+from bidloop.core.errors import BidloopError, Unavailable
 from bidloop.features.view import FeatureView
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class TrainingRun:
 
 @contextmanager
 def emit_run(target: str, namespace: str, view: FeatureView) -> Iterator[TrainingRun]:
-    """Tell of a training run: START at once, then COMPLETE, or FAIL with the error, which goes on to its caller.
+    """Tell of a training run: START at once, then COMPLETE, or FAIL with the kind of error, which goes on to its caller.
 
-    A server that does not answer is told in the log and keeps no training from its end.
+    A server that does not answer, or a file that cannot be written, is told in the log and keeps no training from its end.
 
     Parameters
     ----------
@@ -103,7 +103,8 @@ def _event(
 
     facets: dict[str, Any] = {}
     if error is not None:
-        message = f"{type(error).__name__}: {error}"
+        # The text of any other error may quote whatever it stumbled over: a row, a person, an address with its password.
+        message = f"{type(error).__name__}{f': {error}' if isinstance(error, BidloopError) else ''}"
         facets["errorMessage"] = ErrorMessageRunFacet(message, "python", producer=datasets.PRODUCER)
     return RunEvent(
         eventType=state,

@@ -12,8 +12,10 @@ from bidloop.app.commands.options import Config, Home, Json, settings_of
 
 app = typer.Typer(no_args_is_help=True, help="What is known of an opportunity, where it comes from, and how it is.")
 
-Word = Annotated[str, typer.Option("--view", help="'present', 'champion', or a version or its first digits.")]
-Last = Annotated[int, typer.Option(min=1, help="Latest decisions to look at.")]
+Word = Annotated[
+    str, typer.Option("--view", help="'present', 'champion', 'serving', or a version or its first digits.")
+]
+Last = Annotated[int, typer.Option(min=1, max=100_000, help="Latest decisions to look at.")]
 
 
 @app.command("list")
@@ -27,11 +29,10 @@ def list_features(
     as_json: Json = False,
 ) -> None:
     """List the features of a view, or the views."""
-    from bidloop.app.featuring import Features
-    from bidloop.app.featuring_tables import feature_rows, view_rows
+    from bidloop.app.features.house_features import Features, narrowed
+    from bidloop.app.features.tables import feature_rows, view_rows
     from bidloop.app.terminal import out, print_json, print_table
     from bidloop.app.wiring import open_house
-    from bidloop.features.cards import cards
 
     features = Features(open_house(settings_of(config, home)))
     if views:
@@ -42,11 +43,11 @@ def list_features(
             print_table("Feature views", view_rows(known))
         return
     view = features.view(word)
-    listed = [card for card in cards(view) if kind in ("", card.kind) and entity in ("", card.entity)]
+    listed = narrowed(view, kind, entity)
     if as_json:
         print_json({"view": view.version, "features": listed})
         return
-    print_table(f"{len(listed)} features of view {view.name} {view.version}", feature_rows(listed))
+    print_table(f"{len(listed)} features of view {view.name} {view.version}", feature_rows(listed, out.width))
     out.print(
         "'bidloop features show NAME' shows one in full: formula, origin, and what stands where nothing is known."
     )
@@ -54,7 +55,7 @@ def list_features(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A feature's name; or a view's version, 'present' or 'champion'.")],
+    name: Annotated[str, typer.Argument(help="A feature's name; or a view, as for --view.")],
     word: Word = "present",
     last: Last = 1000,
     home: Home = None,
@@ -62,20 +63,21 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one feature in full: formula, origin, meaning, who uses it, which values it had. Or a view."""
-    from bidloop.app.featuring import Features
-    from bidloop.app.featuring_tables import print_feature, print_view
+    from bidloop.app.features.house_features import Features
+    from bidloop.app.features.tables import print_feature, print_view
     from bidloop.app.terminal import print_json
     from bidloop.app.wiring import open_house
 
     features = Features(open_house(settings_of(config, home)))
-    if features.is_view(name):
+    of = features.view(word)
+    if name not in (*of.categorical_names, *of.numeric_names) and features.is_view(name):
         view = features.view(name)
         if as_json:
             print_json({"version": view.version, "definition": view})
         else:
             print_view(view)
         return
-    told = features.feature(features.view(word), name, last)
+    told = features.feature(of, name, last)
     if as_json:
         print_json(told)
     else:
@@ -91,9 +93,9 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show what two views do not have in common: features added, removed and changed, and settings."""
-    from bidloop.app.feature_difference import difference
-    from bidloop.app.featuring import Features
-    from bidloop.app.featuring_tables import print_difference
+    from bidloop.app.features.difference import difference
+    from bidloop.app.features.house_features import Features
+    from bidloop.app.features.tables import print_difference
     from bidloop.app.terminal import print_json
     from bidloop.app.wiring import open_house
 
@@ -119,21 +121,23 @@ def lineage(
     as_json: Json = False,
 ) -> None:
     """Follow features from the events that they are made of to the models and decisions that use them."""
-    from bidloop.app.feature_lineage import emit_lineage, lineage_report, print_lineage
-    from bidloop.app.featuring import Features
+    from rich.markup import escape
+
+    from bidloop.app.features.house_features import Features
+    from bidloop.app.features.lineage import emit_lineage, lineage_report, print_lineage
     from bidloop.app.terminal import err, print_json
     from bidloop.app.wiring import open_house
 
-    house = open_house(settings_of(config, home))
-    view = Features(house).view(word)
-    told = lineage_report(house, view, name, last)
+    features = Features(open_house(settings_of(config, home)))
+    view = features.view(word)
+    told = lineage_report(features, view, name, last)
     if as_json:
         print_json(told)
     else:
         print_lineage(told, view)
     if emit is not None:
-        sent = emit_lineage(house, view, emit)
-        err.print(f"Sent {sent} OpenLineage events.")
+        sent, where = emit_lineage(features, view, emit)
+        err.print(f"Sent {sent} OpenLineage events to {escape(where)}.")
 
 
 @app.command()
@@ -141,8 +145,10 @@ def backfill(
     output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")],
     start: Annotated[str | None, typer.Option(help="From when on, such as 2026-03-01. [default: all]")] = None,
     end: Annotated[str | None, typer.Option(help="Before when. [default: all]")] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Draw so many at most. [default: all]")] = None,
-    seed: Annotated[int, typer.Option(help="Makes the draw repeatable.")] = 0,
+    rows: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000_000, help="Draw so many at most. [default: all]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Makes the draw repeatable.")] = 0,
     word: Word = "present",
     home: Home = None,
     config: Config = None,
@@ -155,10 +161,12 @@ def backfill(
 
     from bidloop.adapters.campaign_report.cells import instant
     from bidloop.app.backfilling import backfill as write
-    from bidloop.app.featuring import Features
+    from bidloop.app.features.house_features import Features
+    from bidloop.app.output import check_output
     from bidloop.app.terminal import out, print_json, progress
     from bidloop.app.wiring import open_house
 
+    check_output(output)
     settings = settings_of(config, home)
     house, zone = open_house(settings), ZoneInfo(settings.timezone)
     with progress("Computing", 1.0) as bar:
@@ -185,32 +193,30 @@ def backfill(
 def health(
     last: Last = 1000,
     missing: Annotated[
-        float, typer.Option(min=0.0, help="Share of rows without a value from which on something is wrong.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of rows, above 0, without a value from which on it is wrong.")
     ] = 1.0,
-    outside: Annotated[float, typer.Option(min=0.0, help="Share of rows out of range that is still fine.")] = 0.0,
+    outside: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of rows out of range that is still fine.")
+    ] = 0.0,
     stale_hours: Annotated[
         float,
         typer.Option(min=0.0, help="Hours without news from which on a feature is stale, if it looks back no longer."),
     ] = 48.0,
-    word: Annotated[
-        str,
-        typer.Option("--view", help="'present', 'champion', or a version or its first digits. [default: what serves]"),
-    ] = "",
+    word: Word = "serving",
     home: Home = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Check the values that the last decisions recorded; the exit code is 1 if a feature is not fine."""
-    from bidloop.app.feature_health import feature_health, print_health
-    from bidloop.app.featuring import Features
+    """Check the values that the last decisions recorded; the exit code is 1 if one is not fine, or there are none."""
+    from bidloop.app.features.health import feature_health, print_health
+    from bidloop.app.features.house_features import Features
     from bidloop.app.terminal import print_json
     from bidloop.app.wiring import open_house
     from bidloop.features.verdicts import Thresholds
 
+    limits = Thresholds(missing=missing, outside=outside, stale_hours=stale_hours)
     house = open_house(settings_of(config, home))
-    features = Features(house)
-    view = features.view(word) if word else features.serving()
-    told = feature_health(house, view, last, Thresholds(missing=missing, outside=outside, stale_hours=stale_hours))
+    told = feature_health(house, Features(house).view(word), last, limits)
     if as_json:
         print_json(told)
     else:
@@ -226,9 +232,12 @@ def docs(
     ] = None,
 ) -> None:
     """Write the reference of all ready-made features."""
-    from bidloop.app.feature_reference import reference
+    from bidloop.app.features.reference import reference
 
     if output is None:
         sys.stdout.write(reference())
-    else:
-        output.write_text(reference(), encoding="utf-8")
+        return
+    from bidloop.app.output import check_output
+
+    check_output(output)
+    output.write_text(reference(), encoding="utf-8")

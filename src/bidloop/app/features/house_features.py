@@ -6,17 +6,23 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
 
 import msgspec
 import numpy as np
 
 from bidloop.app.wiring import House, champion, served_view, view_of
 from bidloop.core.errors import BidloopError, CorruptArtifact, NotFound
-from bidloop.features.cards import FeatureCard, describe_feature
+from bidloop.features.amounts import closest
+from bidloop.features.cards import KINDS, FeatureCard, cards, describe_feature
 from bidloop.features.catalogue import find_version
 from bidloop.features.lineage import lineage, upstream
-from bidloop.features.view import FeatureView
+from bidloop.features.view import RESERVED, FeatureView
 from bidloop.prediction.bundle import Bundle, load_bundle
+
+WORDS = (*RESERVED, "serving")
+"""What a view may be called beside its version: that of the settings, the champion's, and the one that serves, which is the present
+one before the first training."""
 
 MOST_COMMON = 5
 """Values of a category that are shown."""
@@ -124,38 +130,41 @@ class Features:
     """
 
     def __init__(self, house: House) -> None:
-        self._house = house
+        self.house = house
         self.catalogue = house.views
 
     def present(self) -> FeatureView:
         """The view that the settings ask for."""
-        return view_of(self._house)
+        return view_of(self.house)
 
     def serving(self) -> FeatureView:
         """The view of the model that serves; before the first training the present one."""
-        return served_view(self._house)
+        return served_view(self.house)
 
     def view(self, word: str) -> FeatureView:
-        """The view of a version or its beginning, or ``present``, or ``champion``.
+        """The view of a version or its beginning, or ``present``, ``champion`` or ``serving``.
 
         Raises
         ------
         NotFound
             When there is none, or several begin so.
+        CorruptArtifact
+            When the only copy of it is damaged.
         """
         if word == "present":
             return self.present()
+        if word == "serving":
+            return self.serving()
         if word == "champion":
-            bundle = champion(self._house)
+            bundle = champion(self.house)
             if bundle is None:
                 raise NotFound("no model that serves", expected="a trained one", remedy="Run 'bidloop train'.")
             return msgspec.convert(bundle.view, FeatureView)
-        known = self._known()
-        return known[find_version(word, known)]
+        return self._kept(find_version(word, self._versions()))
 
     def is_view(self, word: str) -> bool:
-        """Whether a word means a view: a feature's name never begins a version that is known."""
-        return word in ("present", "champion") or any(version.startswith(word) for version in self._known())
+        """Whether a word means a view, or begins a version that is known. A feature may be called the same."""
+        return word in WORDS or any(version.startswith(word) for version in self._versions())
 
     def feature(self, view: FeatureView, name: str, last: int) -> FeatureUse:
         """Tell of one feature all that is known.
@@ -181,7 +190,7 @@ class Features:
 
     def models(self) -> list[ModelUse]:
         """The models on the shelf, oldest first; one that is damaged is `bidloop check`'s to tell of."""
-        serves = self._house.shelf.champion()
+        serves = self.house.shelf.champion()
         uses = [
             ModelUse(
                 version=bundle.version,
@@ -190,15 +199,24 @@ class Features:
                 champion=bundle.version == serves,
                 reads=reads_of(bundle),
             )
-            for bundle in self._bundles()
+            for bundle in self._bundles
         ]
         return sorted(uses, key=lambda use: (use.created_at, use.version))
 
     def views(self) -> list[ViewUse]:
-        """All views that are known here: kept ones in the order of keeping, then those of models alone, then the present one."""
+        """All views that are known here: kept ones in the order of keeping, then those of models alone, then the present one.
+
+        Raises
+        ------
+        CorruptArtifact
+            When a kept one is damaged.
+        """
         present, models = self.present(), self.models()
         kept = {one.version: one.kept_at for one in self.catalogue.versions()}
-        views = self._known() | {present.version: present}
+        views: dict[str, FeatureView] = {}
+        for version in dict.fromkeys((*kept, *self._versions())):
+            with suppress(NotFound):  # a model's, whose definition this program refuses
+                views[version] = self._kept(version)
         return [
             ViewUse(
                 version=version,
@@ -214,7 +232,7 @@ class Features:
 
     def values(self, view: FeatureView, name: str, last: int) -> Values | None:
         """Which values a feature had in those of the last decisions that are of this view; `None` where there are none."""
-        vectors = [one.features for one in self._house.decisions.recent(last) if one.features.view == view.version]
+        vectors = [one.features for one in self.house.decisions.recent(last) if one.features.view == view.version]
         if not vectors:
             return None
         if name in view.categorical_names:
@@ -226,23 +244,49 @@ class Features:
             decisions=len(vectors), missing=len(vectors) - len(there), quantiles=_quantiles(there) if there else {}
         )
 
+    @cached_property
     def _bundles(self) -> list[Bundle]:
         bundles = []
-        folder = self._house.shelf.folder
+        folder = self.house.shelf.folder
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             with suppress(CorruptArtifact, NotFound):
                 if path.is_dir() and not path.name.startswith("."):
                     bundles.append(load_bundle(path))
         return bundles
 
-    def _known(self) -> dict[str, FeatureView]:
-        """The views that are kept, and those that models hold, by version."""
-        views = {one.version: self.catalogue.view(one.version) for one in self.catalogue.versions()}
-        for bundle in self._bundles():
-            if bundle.view_version not in views:
+    def _versions(self) -> list[str]:
+        """The views that are known here, by version: kept ones in the order of keeping, those of models, and the present one."""
+        of_models = [bundle.view_version for bundle in self._bundles]
+        return list(dict.fromkeys((*self.catalogue.names(), *of_models, self.present().version)))
+
+    def _kept(self, version: str) -> FeatureView:
+        """The view of a version, from whoever has it: only what is asked for is read."""
+        present = self.present()
+        if version == present.version:
+            return present
+        for bundle in self._bundles:
+            if bundle.view_version == version:
                 with suppress(msgspec.ValidationError, BidloopError):  # a definition that this program refuses
-                    views[bundle.view_version] = msgspec.convert(bundle.view, FeatureView)
-        return views
+                    return msgspec.convert(bundle.view, FeatureView)
+        return self.catalogue.view(version)
+
+
+def narrowed(view: FeatureView, kind: str = "", entity: str = "") -> list[FeatureCard]:
+    """The features of a view that are of a kind and speak of an entity; empty takes all.
+
+    Raises
+    ------
+    NotFound
+        When there is no such kind, or the view has no such entity; with the closest.
+    """
+    for what, asked, known in (("kind", kind, KINDS), ("entity", entity, tuple(view.hierarchy))):
+        if asked and asked not in known:
+            raise NotFound(
+                f"no {what} {asked!r} of features in view {view.name} {view.version}",
+                expected=f"one of {', '.join(known)}",
+                remedy=closest(asked, known),
+            )
+    return [card for card in cards(view) if kind in ("", card.kind) and entity in ("", card.entity)]
 
 
 def reads_of(bundle: Bundle) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bidloop.app.featuring_tables import range_text
+from bidloop.app.features.tables import range_text
 from bidloop.features.cards import FeatureCard, cards
 from bidloop.features.lineage import lineage, origins
 from bidloop.features.signal_sets import (

@@ -10,13 +10,9 @@ import msgspec
 from bidloop.app.terminal import out, print_table
 from bidloop.app.wiring import House
 from bidloop.core.feature_table import UNAVAILABLE, FeatureTable
-from bidloop.events.ports import EventLog
-from bidloop.features.health import FeatureHealth, note_newest
+from bidloop.features.health import FeatureHealth
 from bidloop.features.verdicts import Health, Thresholds, judge
 from bidloop.features.view import FeatureView
-
-RECENT_EVENTS = 10_000
-"""Events at the end of the log that are looked at for the newest of each type."""
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +27,7 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     without_features
         How many were made without any, because the store of features did not answer.
     newest
-        When the newest event of each type happened (`newest_events`).
+        When the newest event of each type that is in the log happened.
     features
         Each feature with its verdict.
     """
@@ -50,8 +46,8 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fine(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.wrong and not self.without_features
+        """Whether something was looked at, and nothing of it is wrong."""
+        return self.decisions > 0 and not self.wrong and not self.without_features
 
 
 def feature_health(house: House, view: FeatureView, last: int, thresholds: Thresholds) -> HealthReport:
@@ -63,7 +59,7 @@ def feature_health(house: House, view: FeatureView, last: int, thresholds: Thres
     health = FeatureHealth(view)
     if own:
         health.add(FeatureTable.from_rows(own))
-    newest = newest_events(house.log)
+    newest = house.log.newest()
     return HealthReport(
         view=view.version,
         decisions=len(own),
@@ -72,27 +68,6 @@ def feature_health(house: House, view: FeatureView, last: int, thresholds: Thres
         newest=newest,
         features=judge(view, health.tallies(), newest, house.clock.now(), thresholds),
     )
-
-
-def newest_events(log: EventLog, count: int = RECENT_EVENTS) -> dict[str, datetime]:
-    """When the newest event of each type happened, as far as the last `count` positions of the log tell.
-
-    A type that is in the log, but not among these, is as new as the oldest of these at most, and is given as that: a log of a year
-    need not be read to say that clicks no longer come.
-    """
-    newest: dict[str, datetime] = {}
-    oldest: datetime | None = None
-    position = max(0, log.head() - count)
-    while page := log.read(position, count):
-        events = [event for _, event in page]
-        note_newest(newest, events)
-        first = min(event.at for event in events)
-        oldest = first if oldest is None else min(oldest, first)
-        position = page[-1][0]
-    if oldest is not None:
-        for kind in log.counts():
-            newest.setdefault(kind, oldest)
-    return newest
 
 
 def print_health(told: HealthReport) -> None:
@@ -114,13 +89,15 @@ def print_health(told: HealthReport) -> None:
         ]
         print_table(f"Features of view {told.view} in the last {told.decisions:,} decisions", rows)
     else:
-        out.print(f"No decision among the last was made with view {told.view}.")
+        out.print(f"[red]Nothing to look at: no decision among the last was made with view {told.view}.[/red]")
     for version, count in told.other_views.items():
         out.print(f"{count:,} decisions were made with view {version}, and are not judged.")
     if told.without_features:
         out.print(
             f"[red]{told.without_features:,} decisions were made without features: their store did not answer.[/red]"
         )
+    if not told.decisions:
+        return
     if told.wrong:
         out.print(f"[red]{len(told.wrong)} of {len(told.features)} features are not fine.[/red]")
     else:

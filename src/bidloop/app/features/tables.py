@@ -8,18 +8,24 @@ from typing import Any
 import msgspec
 from rich.markup import escape
 
-from bidloop.app.feature_difference import Difference
-from bidloop.app.featuring import FeatureUse, ViewUse
+from bidloop.app.features.difference import UNUSED, Difference
+from bidloop.app.features.house_features import FeatureUse, ViewUse
 from bidloop.app.terminal import figure, out, print_table
-from bidloop.features.cards import OWNER, FeatureCard, cards
+from bidloop.features.cards import FeatureCard, cards
+from bidloop.features.signal_sets import OWNER
 from bidloop.features.signals import Bound
 from bidloop.features.view import FeatureView
 
+NARROW = 120
+"""Columns of a terminal below which a list of features names less of each."""
 
-def feature_rows(listed: Sequence[FeatureCard]) -> list[dict[str, Any]]:
-    """One row for each feature; owners are named where one is not the engine itself."""
-    owned = any(card.owner != OWNER for card in listed)
-    return [
+
+def feature_rows(listed: Sequence[FeatureCard], columns: int) -> list[dict[str, Any]]:
+    """One row for each feature, with as much of it as so many columns of a terminal hold.
+
+    Owners are named where one is not the engine itself.
+    """
+    rows = [
         {
             "feature": card.name,
             "kind": card.kind,
@@ -27,11 +33,14 @@ def feature_rows(listed: Sequence[FeatureCard]) -> list[dict[str, Any]]:
             "over": card.over,
             "unit": card.unit,
             "range": range_text(card.range),
-            **({"owner": card.owner} if owned else {}),
+            "owner": card.owner,
             "what it is": card.description,
         }
         for card in listed
     ]
+    left_out = set() if any(card.owner != OWNER for card in listed) else {"owner"}
+    left_out |= {"kind", "over", "unit", "range", "owner"} if columns < NARROW else set()
+    return [{name: text for name, text in row.items() if name not in left_out} for row in rows]
 
 
 def view_rows(known: Sequence[ViewUse]) -> list[dict[str, Any]]:
@@ -94,7 +103,7 @@ def print_view(view: FeatureView) -> None:
             for name, parent in view.hierarchy.items()
         ],
     )
-    print_table("Features", feature_rows(cards(view)))
+    print_table("Features", feature_rows(cards(view), out.width))
 
 
 def print_difference(told: Difference) -> None:
@@ -107,6 +116,8 @@ def print_difference(told: Difference) -> None:
         out.print(f"[green]+ {escape(name)}[/green]")
     for name in told.removed:
         out.print(f"[red]- {escape(name)}[/red]")
+    if told.changed and not (told.added or told.removed) and all(UNUSED in one.what for one in told.changed):
+        out.print("No feature changes.")
     rows = [
         {
             "feature": one.feature or "(the view)",

@@ -12,7 +12,7 @@ import msgspec
 from rich.markup import escape
 from rich.tree import Tree
 
-from bidloop.app.featuring import Features, ModelUse, reads_of
+from bidloop.app.features.house_features import Features, ModelUse, reads_of
 from bidloop.app.terminal import out
 from bidloop.app.wiring import House
 from bidloop.features.cards import describe_feature
@@ -47,7 +47,7 @@ class LineageReport(msgspec.Struct, frozen=True, kw_only=True):
     looked_at: int
 
 
-def lineage_report(house: House, view: FeatureView, feature: str, last: int) -> LineageReport:
+def lineage_report(features: Features, view: FeatureView, feature: str, last: int) -> LineageReport:
     """Follow the features of a view, or one of them, both ways.
 
     Raises
@@ -60,11 +60,9 @@ def lineage_report(house: House, view: FeatureView, feature: str, last: int) -> 
         describe_feature(view, feature)
         edges = upstream(edges, feature)
     models = [
-        model
-        for model in Features(house).models()
-        if model.view == view.version and (not feature or feature in model.reads)
+        model for model in features.models() if model.view == view.version and (not feature or feature in model.reads)
     ]
-    recent = house.decisions.recent(last)
+    recent = features.house.decisions.recent(last)
     made = Counter(decision.prediction.model_version for decision in recent)
     return LineageReport(
         view=view.version,
@@ -93,8 +91,8 @@ def print_lineage(told: LineageReport, view: FeatureView) -> None:
     out.print(known)
 
 
-def emit_lineage(house: House, view: FeatureView, target: str) -> int:
-    """Send what reads and writes what to a file or a server, as OpenLineage events; says how many.
+def emit_lineage(features: Features, view: FeatureView, target: str) -> tuple[int, str]:
+    """Send what reads and writes what to a file or a server, as OpenLineage events; says how many, and where to.
 
     Raises
     ------
@@ -108,8 +106,8 @@ def emit_lineage(house: House, view: FeatureView, target: str) -> int:
     sender = LineageSender(target)
     from bidloop.adapters.openlineage.jobs import design
 
-    serves = house.shelf.champion()
-    model = next((one for one in Features(house).models() if one.version == serves and one.view == view.version), None)
+    house = features.house
+    model = next((one for one in features.models() if one.champion and one.view == view.version), None)
     events = design(
         view,
         namespace_of(house),
@@ -122,7 +120,7 @@ def emit_lineage(house: House, view: FeatureView, target: str) -> int:
             sender.send(event)
     finally:
         sender.close()
-    return len(events)
+    return len(events), sender.where
 
 
 @contextmanager
@@ -140,8 +138,8 @@ def told_training(house: House, view: FeatureView) -> Iterator[TrainingRun]:
 
     with emit_run(house.settings.features.lineage, namespace_of(house), view) as run:
         yield run
-        if run.run_id and run.model and not run.reads:
-            run.trained(run.model, reads_of(load_bundle(house.shelf.path(run.model))))
+        if run.run_id and run.model:
+            run.reads = reads_of(load_bundle(house.shelf.path(run.model)))
 
 
 def namespace_of(house: House) -> str:
