@@ -10,11 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import prometheus_client  # noqa: F401  before any test loads Feast, which would switch it to files
 import pytest
 import redis
 from hypothesis import settings
 
 from benchmarks.servers import PostgresServer, RedisServer
+
+os.environ.pop("COLUMNS", None)  # test workers are told a width of their own; tables are printed as into a pipe
 
 Server = TypeVar("Server", RedisServer, PostgresServer)
 

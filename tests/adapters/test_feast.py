@@ -233,7 +233,7 @@ def test_a_redis_that_does_not_answer_is_unavailable_and_loses_nothing(
         server.stop()
     with caplog.at_level(logging.WARNING, "bidloop.feast"):
         store.observe(events=pages(ago(hours=1)))
-    assert "published once it answers" in caplog.text
+    assert "published later" in caplog.text
     for call in (store.publish, lambda: store.read([asked()]), lambda: repository.forget("p.anna")):
         with pytest.raises(Unavailable, match="does not answer"):
             call()

@@ -173,7 +173,8 @@ def test_gaps_of_a_thousand_half_lives_and_many_facts_at_one_instant_lose_nothin
     instants = np.concatenate([instants, instants + 900 * 86_400_000_000, instants + 901 * 86_400_000_000])
     amounts = rng.choice([290.0, 1e-3, -1.0, 1e6], (len(instants), 3)) * (rng.random((len(instants), 3)) < 0.5)
     keys = tuple([""] * len(instants) for _ in plan.entities)
-    known = Contributions(instants, np.zeros(len(instants), dtype=np.int64), keys, amounts)
+    n = len(instants)
+    known = Contributions(instants, np.zeros(n, dtype=np.int64), keys, amounts, np.zeros(n, dtype=bool))
     asked = sorted({*instants[::7].tolist(), int(instants.max()) + 1, int(instants.min()) - 1, first + 10**14})
     states = states_by_duckdb(plan, known, asked, tmp_path)
     for state, instant in zip(states, asked, strict=True):
@@ -194,10 +195,21 @@ def test_nothing_known_and_nobody_named_are_empty_states(tmp_path):
 def test_a_value_that_was_not_told_is_null_in_the_table_of_facts():
     plan = plan_of(campaign_view())
     known = Contributions(
-        np.array([5]), np.array([1]), tuple([None] for _ in plan.entities), np.array([[1.0, np.nan, 0.0]])
+        np.array([5]),
+        np.array([1]),
+        tuple([None] for _ in plan.entities),
+        np.array([[1.0, np.nan, 0.0]]),
+        np.array([True]),
     )
     assert facts_table(plan, known).to_pylist() == [
-        {"due": 5, **{f"key{i}": None for i in range(5)}, "amount0": 1.0, "amount1": None, "amount2": 0.0}
+        {
+            "due": 5,
+            **{f"key{i}": None for i in range(5)},
+            "amount0": 1.0,
+            "amount1": None,
+            "amount2": 0.0,
+            "corrects": 1.0,
+        }
     ]
 
 
