@@ -195,6 +195,9 @@ class Age(_Signal, frozen=True, kw_only=True, tag="age"):
 class Running(_Signal, frozen=True, kw_only=True, tag="running"):
     """Whether the stretch of time that was told last is running: 1 between its two instants, else 0.
 
+    One is remembered at a time: tell each when it is announced. Of several told at one instant the one that is latest in the
+    calendar holds.
+
     Parameters
     ----------
     entity

@@ -102,7 +102,7 @@ class _Values:
         return FeatureTable(self.plan.version, numeric, self.described.categorical)
 
     def _ratios(self) -> list[Floats]:
-        """The ratios of each group, one row for each state."""
+        """The ratios of each group, one row for each opportunity."""
         found: list[Floats] = []
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # what is divided by nothing is not used
             for group in self.plan.ratios:
@@ -121,7 +121,8 @@ class _Values:
                     np.where((prior > 0.0) | (prior >= 0.0) & (group.trials > 0.0), drawn, x / y), group.cap
                 )
                 found.append(np.where(y >= FORGOTTEN, ratio, np.nan if group.above < 0 else prior))
-        return found
+        places = [self.known.places[group.entity] for group in self.plan.ratios]
+        return [one if rows is None else one[rows] for one, rows in zip(found, places, strict=True)]
 
     def _rows_above(self, entity: int, above: int) -> NDArray[np.intp] | None:
         """Which state of the entity above each state of an entity belongs to; `None` where they stand in the same order."""
@@ -134,9 +135,7 @@ class _Values:
 
     def _ratio(self, ratios: Sequence[Floats], name: str) -> Floats:
         group, column = self.plan.ratio_of[name]
-        places = self.known.places[self.plan.ratios[group].entity]
-        values = ratios[group][:, column]
-        return values if places is None else values[places]
+        return ratios[group][:, column]
 
     def _signal(self, signal: Signal) -> Floats:
         match signal:
