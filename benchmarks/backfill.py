@@ -49,7 +49,7 @@ from bidloop.events.rejected import Rejected
 from bidloop.features.contributions import contributions
 from bidloop.features.keys import absences, entity_keys
 from bidloop.features.local_time import microseconds
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.signal_sets import calendar_signals, campaign_signals, chosen, user_signals, with_signals
 from bidloop.features.signals import Age, Latest, Ratio, Recency, Total
 from bidloop.features.training import point_in_time

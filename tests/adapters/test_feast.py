@@ -35,7 +35,7 @@ from bidloop.core.event import Event, PageViewed
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
 from bidloop.features.contributions import contributions
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.signal_sets import campaign_signals, chosen, user_signals, with_signals
 from bidloop.features.view import CategoryFeature, FeatureView
 from bidloop.features.views import campaign_view

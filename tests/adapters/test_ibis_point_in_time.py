@@ -27,7 +27,8 @@ from bidloop.core.opportunity import Opportunity
 from bidloop.features.contributions import Contributions, contributions
 from bidloop.features.keys import entity_keys
 from bidloop.features.local_time import instant_of
-from bidloop.features.plan import Plan, plan_of
+from bidloop.features.plan import Plan
+from bidloop.features.planning import plan_of
 from bidloop.features.signal_sets import user_signals, with_signals
 from bidloop.features.state import folded
 from bidloop.features.training import point_in_time

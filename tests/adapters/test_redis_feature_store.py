@@ -24,7 +24,7 @@ from bidloop.core.errors import ConfigurationError, CorruptArtifact, InvalidInpu
 from bidloop.core.event import PageViewed, PlatformChanged
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.signal_sets import user_signals, with_signals
 from bidloop.features.view import FeatureView
 from bidloop.features.views import campaign_view

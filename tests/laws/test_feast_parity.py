@@ -37,7 +37,7 @@ from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
 from bidloop.features.contributions import Contributions, contributions
 from bidloop.features.memory import Memory, facts_by_key
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.signal_sets import calendar_signals, campaign_signals, market_signals, user_signals, with_signals
 from bidloop.features.training import point_in_time
 from bidloop.features.view import FeatureView

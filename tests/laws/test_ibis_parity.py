@@ -34,7 +34,8 @@ from bidloop.features.amounts import Amount
 from bidloop.features.contributions import contributions
 from bidloop.features.keys import entity_keys
 from bidloop.features.local_time import instant_of, microseconds
-from bidloop.features.plan import Plan, plan_of
+from bidloop.features.plan import Plan
+from bidloop.features.planning import plan_of
 from bidloop.features.signal_sets import (
     calendar_signals,
     campaign_signals,

@@ -17,7 +17,7 @@ them to the same values.
 | hour, weekday and part of day in the account's timezone | `local_time` |
 | public holidays | `holidays` |
 | what an opportunity says by itself: categories, time, measures | `described` |
-| what a view needs to be kept, column by column: `plan_of` | `plan` |
+| what a view needs to be kept, column by column: `Plan`; how it is made: `plan_of` | `plan`, `planning` |
 | which entities an opportunity belongs to: `entity_keys` | `keys` |
 | what became known, as what it adds and for whom: `contributions` | `contributions` |
 | what is known of one entity at one instant, and how it goes on | `state` |

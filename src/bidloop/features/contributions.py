@@ -90,7 +90,7 @@ def contributions(
     >>> from datetime import UTC, datetime
     >>> from bidloop.core.event import PageViewed
     >>> from bidloop.features.amounts import Amount
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.signals import Entity, Total
     >>> from bidloop.features.views import campaign_view
     >>> from msgspec.structs import replace

@@ -29,7 +29,7 @@ def entity_keys(
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> cell = Opportunity(opportunity_id="1", at=datetime(2026, 1, 1, tzinfo=UTC), campaign_id="a", ad_group_id="b")
     >>> [keys[0] for keys in entity_keys(plan_of(campaign_view()), [cell])][:3]

@@ -33,7 +33,8 @@ class Memory:
 
     Examples
     --------
-    >>> from bidloop.features.plan import DAY, plan_of
+    >>> from bidloop.features.plan import DAY
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> memory = Memory(plan_of(campaign_view(half_life_days=1)).entities[0])
     >>> memory.add(np.array([2 * DAY]), np.array([[100.0, 1.0, 0.0]]))

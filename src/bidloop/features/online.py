@@ -19,7 +19,7 @@ from bidloop.features.described import describe
 from bidloop.features.keys import absences, entity_keys
 from bidloop.features.local_time import EPOCH, instant_of, microseconds
 from bidloop.features.memory import Floats, Memory, facts_by_key
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.state import Known
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView

@@ -48,7 +48,8 @@ def advanced(entity: EntityPlan, states: Floats, elapsed: NDArray[np.int64] | in
 
     Examples
     --------
-    >>> from bidloop.features.plan import DAY, plan_of
+    >>> from bidloop.features.plan import DAY
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> account = plan_of(campaign_view(half_life_days=1)).entities[0]
     >>> advanced(account, np.array([[100.0, 8.0, 1.0]]), 2 * DAY)
@@ -80,7 +81,8 @@ def folded(entity: EntityPlan, due: NDArray[np.int64], inputs: Floats, instant: 
 
     Examples
     --------
-    >>> from bidloop.features.plan import DAY, plan_of
+    >>> from bidloop.features.plan import DAY
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> account = plan_of(campaign_view(half_life_days=1)).entities[0]
     >>> folded(account, np.array([0, DAY]), np.array([[100.0, 8.0, 0.0], [10.0, 0.0, 0.0]]), DAY)

@@ -21,7 +21,8 @@ from bidloop.features.contributions import contributions
 from bidloop.features.described import describe
 from bidloop.features.keys import Keys, absences, entity_keys
 from bidloop.features.local_time import microseconds
-from bidloop.features.plan import EntityPlan, plan_of
+from bidloop.features.plan import EntityPlan
+from bidloop.features.planning import plan_of
 from bidloop.features.scan import decayed_running_sums
 from bidloop.features.state import Known
 from bidloop.features.values import feature_table

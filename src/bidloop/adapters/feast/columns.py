@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.adapters.feast.naming import span, word
-from bidloop.features.plan import BINS, EntityPlan, Plan, plan_of
+from bidloop.features.plan import BINS, EntityPlan, Plan
+from bidloop.features.planning import plan_of
 from bidloop.features.view import FeatureView
 
 Floats = NDArray[np.float64]

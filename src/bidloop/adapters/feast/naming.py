@@ -40,7 +40,7 @@ def states_name(view: FeatureView, entity: EntityPlan) -> str:
 def join_keys(entity: EntityPlan) -> tuple[str, ...]:
     """Names of the join keys of an entity: one for each source of its key, in that order.
 
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> [join_keys(entity) for entity in plan_of(campaign_view()).entities][:3]
     [('account',), ('campaign_id',), ('campaign_id', 'ad_group_id')]
@@ -51,7 +51,7 @@ def join_keys(entity: EntityPlan) -> tuple[str, ...]:
 def span(per_us: float) -> str:
     """For how long a sum remembers: its mean life where that is a round number, else its half-life.
 
-    >>> from bidloop.features.plan import per_microsecond
+    >>> from bidloop.features.planning import per_microsecond
     >>> span(per_microsecond(7)), span(per_microsecond(1 / 24)), span(1 / (14 * DAY)), span(0.0)
     ('7d', '1h', 'halving_14d', 'ever')
     """

@@ -21,7 +21,7 @@ from bidloop.adapters.feast.naming import ACCOUNT, TAG, join_keys, states_name, 
 from bidloop.adapters.feast.on_demand import ASKED, OPPORTUNITY
 from bidloop.adapters.feast.questions import asked_categories
 from bidloop.core.errors import ConfigurationError
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.signals import Signal
 from bidloop.features.view import FeatureView
 

@@ -15,7 +15,7 @@ from bidloop.core.errors import InvalidInput
 from bidloop.core.opportunity import Opportunity
 from bidloop.features.described import describe
 from bidloop.features.keys import absences, entity_keys
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.state import Known, advanced, folded, merged
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView

@@ -14,7 +14,7 @@ from bidloop.core.feature_table import FeatureTable
 from bidloop.core.opportunity import Opportunity
 from bidloop.features.keys import entity_keys
 from bidloop.features.local_time import microseconds
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.view import FeatureView
 
 _encode = msgspec.json.Encoder().encode

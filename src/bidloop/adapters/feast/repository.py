@@ -29,7 +29,7 @@ from bidloop.core.errors import ConfigurationError
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.opportunity import Opportunity
 from bidloop.features.contributions import Contributions
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.view import FeatureView
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ def in_steps(
 
     Examples
     --------
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> account = plan_of(campaign_view()).entities[0]
     >>> inputs = np.array([[100.0, 1.0, 0.0], [10.0, 0.0, 0.0], [20.0, 1.0, 1.0]])

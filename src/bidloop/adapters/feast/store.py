@@ -27,7 +27,8 @@ from bidloop.core.outcome import Observations
 from bidloop.features.contributions import Contributions, contributions
 from bidloop.features.local_time import instant_of
 from bidloop.features.memory import Memory, facts_by_key
-from bidloop.features.plan import EntityPlan, plan_of
+from bidloop.features.plan import EntityPlan
+from bidloop.features.planning import plan_of
 from bidloop.features.view import FeatureView
 
 Row: TypeAlias = tuple[EntityKey, dict[str, Value], datetime, datetime | None]

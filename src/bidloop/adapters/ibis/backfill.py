@@ -16,7 +16,8 @@ from bidloop.core.outcome import Observations, Outcomes
 from bidloop.features.contributions import Contributions, contributions
 from bidloop.features.keys import Keys, entity_keys
 from bidloop.features.local_time import microseconds
-from bidloop.features.plan import Plan, plan_of
+from bidloop.features.plan import Plan
+from bidloop.features.planning import plan_of
 from bidloop.features.view import FeatureView
 
 OnProgress: TypeAlias = Callable[[str, float], None]

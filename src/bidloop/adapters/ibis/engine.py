@@ -20,7 +20,7 @@ def states_query(plan: Plan, entity: int, asked: Asked, dialect: Dialect = "duck
 
     Examples
     --------
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> query = states_query(plan_of(campaign_view()), 1, Asked(rows=1000, first=0, last=10**12), "postgres")
     >>> "OVER" in query

@@ -60,7 +60,7 @@ def states(plan: Plan, entity: int, facts: ir.Table, questions: ir.Table, asked:
 
     Examples
     --------
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> plan = plan_of(campaign_view())
     >>> states(plan, 1, facts_of(plan), questions_of(plan), Asked(rows=1000, first=0, last=10**12)).columns

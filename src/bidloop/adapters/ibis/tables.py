@@ -35,7 +35,7 @@ def facts_schema(plan: Plan) -> pa.Schema:
 
     Examples
     --------
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> facts_schema(plan_of(campaign_view())).names
     ['due', 'key0', 'key1', 'key2', 'key3', 'key4', 'amount0', 'amount1', 'amount2', 'corrects']

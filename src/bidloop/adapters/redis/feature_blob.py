@@ -44,7 +44,7 @@ class FeatureBlob:
 
     Examples
     --------
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> plan = plan_of(campaign_view())
     >>> blob = FeatureBlob(plan.entities[0], plan.amounts)

@@ -31,7 +31,7 @@ class FeatureKeys:
 
     Examples
     --------
-    >>> from bidloop.features.plan import plan_of
+    >>> from bidloop.features.planning import plan_of
     >>> from bidloop.features.views import campaign_view
     >>> keys = FeatureKeys(plan_of(campaign_view()), "shop")
     >>> [key.replace(campaign_view().version, "…") for key in keys.of(1, ["shoes", "hats"])]

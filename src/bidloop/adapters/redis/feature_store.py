@@ -26,7 +26,7 @@ from bidloop.features.contributions import Contributions, contributions
 from bidloop.features.described import describe
 from bidloop.features.keys import absences, entity_keys
 from bidloop.features.local_time import instant_of, microseconds
-from bidloop.features.plan import plan_of
+from bidloop.features.planning import plan_of
 from bidloop.features.state import Known, advanced
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView
