@@ -209,6 +209,17 @@ def test_of_several_figures_at_one_instant_the_largest_holds_in_whatever_order()
         assert value(view, asked(MONDAY + DAY), "index", None, *events) == 7.0
 
 
+@pytest.mark.parametrize("values", [(7.0, 3.0), (3.0, 7.0), (-3.0, -7.0)])
+def test_of_two_figures_at_one_instant_that_are_learned_one_after_the_other_the_larger_holds(values):
+    amount = Amount(name="index", event="indicator_published", field="value")
+    store = InProcessStore(viewed(Latest(name="index", entity="account", amount="index"), amounts=(amount,)))
+    for number, told in enumerate(values, start=1):
+        event = IndicatorPublished(event_id=str(number), at=MONDAY, series="s", period="p", value=told)
+        store.observe(events=[(number, event)])
+        found = store.read([asked(MONDAY + DAY)]).row(0).numeric["index"]
+    assert found == max(values)
+
+
 def test_a_season_runs_between_its_two_instants():
     view = with_signals(campaign_view(), calendar_signals())
     sale = SeasonMarked(event_id="s", at=MONDAY, name="sale", starts=MONDAY + 5 * DAY, ends=MONDAY + 7 * DAY)

@@ -14,7 +14,7 @@ from bidloop.app.settings import Settings
 from bidloop.app.wiring import open_house, open_loop
 from bidloop.core.clock import ManualClock
 from bidloop.core.errors import InvalidInput
-from bidloop.core.event import ClickReceived, Event, ImpressionServed, PageViewed
+from bidloop.core.event import ClickReceived, ConversionReported, Event, ImpressionServed, PageViewed
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.opportunity import Opportunity
 from bidloop.features.settings import FeatureSettings
@@ -147,11 +147,13 @@ def test_a_running_process_forgets_who_was_erased_elsewhere(tmp_path: Path, redi
     asked = [cell(NOW, user=anna)]
     assert loop.features.read(asked).row(0).numeric["user_page_views_7d"] > 0.9
     assert erase_person(eraser, "anna")["events"] == 2
-    loop.absorb([click])  # of an impression that was anna's
+    sold = ConversionReported(event_id="sold", at=NOW - timedelta(minutes=5), impression_id="i1")
+    loop.absorb([click, sold])  # of an impression that was anna's
     row = loop.features.read(asked).row(0).numeric
     assert row["user_page_views_7d"] == 0.0
     assert row["user_recency"] is None
     assert row["ctr_7d"] > 0.03  # the ad was shown and clicked all the same
+    assert loop.features.forget(anna) == 0  # there was nothing of hers left
 
 
 @pytest.mark.parametrize("store", ["memory", "redis"])
