@@ -11,11 +11,10 @@ from bidloop.app.features.difference import difference
 from bidloop.app.features.house_features import reads_of
 from bidloop.app.settings import Settings
 from bidloop.app.wiring import House, champion, open_house, open_store, served_view, view_of
-from bidloop.core.errors import BidloopError, ConfigurationError
+from bidloop.core.errors import BidloopError, ConfigurationError, closest
 from bidloop.core.opportunity import Opportunity
 from bidloop.events.batches import failed_batches
 from bidloop.events.ports import Kept
-from bidloop.features.amounts import closest
 from bidloop.features.view import FeatureView
 from bidloop.prediction.bundle import Bundle
 

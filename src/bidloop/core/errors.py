@@ -17,6 +17,9 @@ a program can use them without parsing the sentence. Nothing here knows about HT
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class BidloopError(Exception):
     """Base of every error that Bidloop raises on purpose.
@@ -83,3 +86,13 @@ class CorruptArtifact(BidloopError):
 
 class Unavailable(BidloopError):
     """A server that is needed does not answer. Nothing was lost or half-written: the same again later is right."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """A question that offers the most similar name, or nothing.
+
+    >>> closest("cklicks", ["clicks", "cost"])
+    "Did you mean 'clicks'?"
+    """
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {found[0]!r}?" if found else ""

@@ -8,17 +8,15 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
-from collections.abc import Iterable
 from datetime import datetime
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from bidloop.core.errors import ConfigurationError
+from bidloop.core.errors import ConfigurationError, closest
 from bidloop.core.event import BehaviourEvent, MarketEvent
 from bidloop.core.outcome import FURTHER
 from bidloop.features.local_time import instant_of
@@ -143,16 +141,6 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def _read(kind: type[msgspec.Struct], field: str, text: str) -> Any:
     """A text as a value of a field."""
     return msgspec.convert(text, _fields(kind)[field], strict=False)
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """A question that offers the most similar name, or nothing.
-
-    >>> closest("cklicks", ["clicks", "cost"])
-    "Did you mean 'clicks'?"
-    """
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f"Did you mean {found[0]!r}?" if found else ""
 
 
 def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:

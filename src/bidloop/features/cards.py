@@ -7,8 +7,7 @@ from typing import get_args
 
 import msgspec
 
-from bidloop.core.errors import NotFound
-from bidloop.features.amounts import closest
+from bidloop.core.errors import NotFound, closest
 from bidloop.features.formulas import NEVER, formula, missing, span, words
 from bidloop.features.signal_sets import OWNER
 from bidloop.features.signals import (

@@ -30,8 +30,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from bidloop.core.errors import ConfigurationError
-from bidloop.features.amounts import Amount, closest
+from bidloop.core.errors import ConfigurationError, closest
+from bidloop.features.amounts import Amount
 from bidloop.features.signal_sets import SignalSet
 from bidloop.features.signals import Entity, Signal
 

@@ -8,8 +8,7 @@ from datetime import date, timedelta
 
 import holidays
 
-from bidloop.core.errors import ConfigurationError
-from bidloop.features.amounts import closest
+from bidloop.core.errors import ConfigurationError, closest
 
 AHEAD = 30
 """Days that are looked ahead for the next one."""

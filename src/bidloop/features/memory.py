@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.features.plan import EntityPlan
-from bidloop.features.state import advanced, folded, merged
+from bidloop.features.state import NEVER, advanced, folded, merged
 
 Floats = NDArray[np.float64]
 State = tuple[Floats, int]
@@ -17,7 +17,6 @@ State = tuple[Floats, int]
 
 STRIDE = 256
 """Facts from one noted state to the next: so many are added up at most when the past is asked for."""
-_NEVER = -(2**62)
 _NO_TIMES: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
@@ -53,7 +52,7 @@ class Memory:
         self._inputs: Floats = np.zeros((0, len(entity.inputs)))
         self._length = 0
         self._base: State | None = None  # what was settled
-        self._newest: State = (entity.empty, _NEVER)
+        self._newest: State = (entity.empty, NEVER)
         self._noted: list[State] = []  # after every STRIDE facts
         self._pending: list[tuple[NDArray[np.int64], Floats]] = []
 
@@ -121,7 +120,7 @@ class Memory:
 
     def _more(self, start: int, end: int) -> State:
         """The state after `end` facts, from the noted one after `start`."""
-        before = self._noted[start // STRIDE - 1] if start else self._base or (self._entity.empty, _NEVER)
+        before = self._noted[start // STRIDE - 1] if start else self._base or (self._entity.empty, NEVER)
         if end == start:
             return before
         last = max(before[1], int(self._due[end - 1]))
@@ -130,7 +129,7 @@ class Memory:
 
     def _gone_on(self, state: State, instant: int) -> State:
         row, at = state
-        if at in (instant, _NEVER):
+        if at in (instant, NEVER):
             return row, instant
         return advanced(self._entity, row[None], instant - at)[0], instant
 

@@ -46,8 +46,8 @@ def plan_of(view: FeatureView) -> Plan:
 class _Kept:
     """One entity in the making."""
 
-    def __init__(self, name: str, key: tuple[str, ...]) -> None:
-        self.name, self.key = name, key
+    def __init__(self, index: int, name: str, key: tuple[str, ...]) -> None:
+        self.index, self.name, self.key = index, name, key
         self.inputs: dict[Input, int] = {}
         self.sums: dict[tuple[int, float, bool], int] = {}
         self.firsts: dict[int, int] = {}
@@ -78,7 +78,6 @@ class _Planner:
         self.view = view
         self.parents = view.hierarchy
         self.kept: dict[tuple[str, ...], _Kept] = {}
-        self.order: dict[tuple[str, ...], int] = {}
         own = [amount.name for amount in view.amounts]
         asked = _asked_of_ads(view)
         self.amounts = (*(name for name in AD_AMOUNTS if name in asked), *own)
@@ -113,11 +112,8 @@ class _Planner:
         """What is kept of an entity; two names for the same key share it."""
         key = self.view.key_of(name)
         if key not in self.kept:
-            self.kept[key] = _Kept(name, key)
+            self.kept[key] = _Kept(len(self.kept), name, key)
         return self.kept[key]
-
-    def _index(self, kept: _Kept) -> int:
-        return list(self.kept).index(kept.key)
 
     def _amount(self, name: str) -> int:
         return self.amounts.index(name)
@@ -138,7 +134,7 @@ class _Planner:
                 parent = -1 if top else self.ratio_of[f"{rate.parent}_{value}"]
                 self.ratio_of[f"{rate.name}_{value}"] = len(self.ratios)
                 self.ratios.append(
-                    _RatioPlan(self._index(kept), over, under, parent, prior, rate.strength, in_numerator=True, cap=1.0)
+                    _RatioPlan(kept.index, over, under, parent, prior, rate.strength, in_numerator=True, cap=1.0)
                 )
             self.columns[f"{rate.name}_impressions"] = [(kept.name, "sum", impressions)]
 
@@ -182,7 +178,7 @@ class _Planner:
         kept, per_us = self._entity(entity), per_microsecond(signal.over_days)
         self.ratios.append(
             _RatioPlan(
-                self._index(kept),
+                kept.index,
                 kept.sum("sum", self._amount(signal.numerator), per_us),
                 kept.sum("sum", self._amount(signal.denominator), per_us),
                 above,

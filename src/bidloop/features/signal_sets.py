@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bidloop.core.errors import ConfigurationError
-from bidloop.features.amounts import Amount, closest
+from bidloop.core.errors import ConfigurationError, closest
+from bidloop.features.amounts import Amount
 from bidloop.features.signals import (
     Age,
     Calendar,

@@ -17,6 +17,9 @@ from bidloop.features.plan import EntityPlan, Plan
 
 Floats = NDArray[np.float64]
 
+NEVER = -(2**62)
+"""An instant before any other, and far enough from the edge of int64 to reckon with."""
+
 
 def states_of(entity: EntityPlan, due: NDArray[np.int64], inputs: Floats) -> Floats:
     """Each fact as the state of who knows nothing else, at the instant from when on it counts.

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from bidloop.core.errors import ConfigurationError
-from bidloop.features.amounts import AD_AMOUNTS, TOLD, Amount, closest
+from bidloop.core.errors import ConfigurationError, closest
+from bidloop.features.amounts import AD_AMOUNTS, TOLD, Amount
 from bidloop.features.signals import (
     Entity,
     Kept,

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from bidloop.adapters.feast.naming import span, word
 from bidloop.features.plan import BINS, EntityPlan, Plan
 from bidloop.features.planning import plan_of
+from bidloop.features.state import NEVER
 from bidloop.features.view import FeatureView
 
 Floats = NDArray[np.float64]
-NEVER = -(2**62)
-"""The instant of a state that nothing is known of."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bidloop.adapters.feast.columns import NEVER, StateColumns, columns_of
+from bidloop.adapters.feast.columns import StateColumns, columns_of
 from bidloop.core.errors import InvalidInput
 from bidloop.core.opportunity import Opportunity
 from bidloop.features.described import describe
 from bidloop.features.keys import absences, entity_keys
 from bidloop.features.planning import plan_of
-from bidloop.features.state import Known, advanced, folded, merged
+from bidloop.features.state import NEVER, Known, advanced, folded, merged
 from bidloop.features.values import feature_table
 from bidloop.features.view import FeatureView
 

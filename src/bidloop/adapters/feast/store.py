@@ -14,7 +14,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import DoubleList, Value
 
 from bidloop.adapters.feast.answering import answering
-from bidloop.adapters.feast.columns import NEVER, StateColumns, columns_of
+from bidloop.adapters.feast.columns import StateColumns, columns_of
 from bidloop.adapters.feast.history import key_parts
 from bidloop.adapters.feast.naming import join_keys
 from bidloop.adapters.feast.repository import FeastRepository
@@ -29,6 +29,7 @@ from bidloop.features.local_time import instant_of
 from bidloop.features.memory import Memory, facts_by_key
 from bidloop.features.plan import EntityPlan
 from bidloop.features.planning import plan_of
+from bidloop.features.state import NEVER
 from bidloop.features.view import FeatureView
 
 Row: TypeAlias = tuple[EntityKey, dict[str, Value], datetime, datetime | None]

@@ -12,9 +12,8 @@ from feast.types import Bool, Float32, Float64, Int32, Int64, String
 from numpy.typing import NDArray
 
 from bidloop.adapters.feast.objects import TIMESTAMP
-from bidloop.core.errors import ConfigurationError
+from bidloop.core.errors import ConfigurationError, closest
 from bidloop.core.opportunity import Opportunity
-from bidloop.features.amounts import closest
 from bidloop.features.local_time import LocalTimes, microseconds
 from bidloop.features.source import check_key, column
 

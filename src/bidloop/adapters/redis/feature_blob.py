@@ -21,9 +21,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bidloop.adapters.redis.kept_states import NEVER, KeptStates
+from bidloop.adapters.redis.kept_states import KeptStates
 from bidloop.core.errors import CorruptArtifact
 from bidloop.features.plan import EntityPlan
+from bidloop.features.state import NEVER
 
 MARK = b"bdl2"
 REVISION = slice(8, 16)

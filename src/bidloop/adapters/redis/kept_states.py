@@ -18,9 +18,6 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Places = NDArray[np.intp]
 
-NEVER = -(2**62)
-"""The base of one of which nothing is kept: before any instant, and far enough from the edge of int64 to reckon with."""
-
 
 @dataclass(frozen=True)
 class Facts:

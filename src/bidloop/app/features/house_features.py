@@ -12,8 +12,7 @@ import msgspec
 import numpy as np
 
 from bidloop.app.wiring import House, champion, served_view, view_of
-from bidloop.core.errors import BidloopError, CorruptArtifact, NotFound
-from bidloop.features.amounts import closest
+from bidloop.core.errors import BidloopError, CorruptArtifact, NotFound, closest
 from bidloop.features.cards import KINDS, FeatureCard, cards, describe_feature
 from bidloop.features.catalogue import find_version
 from bidloop.features.lineage import lineage, upstream
