@@ -9,7 +9,8 @@ from scipy.special import expit
 
 from bidloop.core.errors import InvalidInput
 from bidloop.prediction.calibration import KINDS, Calibration, fit_calibration
-from bidloop.prediction.quality import calibration_ratio, ece, log_loss
+from bidloop.prediction.quality import calibration_ratio, log_loss
+from bidloop.prediction.reliability import ece
 
 
 def clicks_of(z: np.ndarray, impressions: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -130,3 +131,23 @@ def test_rows_that_make_no_sense_are_named(z: list[float], c: list[float], m: li
     with pytest.raises(InvalidInput) as caught:
         fit_calibration(z, c, m, [1, 1])
     assert caught.value.path == path
+
+
+def test_late_conversions_do_not_bend_the_curve() -> None:
+    """A tenth to all of what will be reported has been; the rates of a model that is right must stay as they are."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(-2.0, 0.8, 40_000)
+    maturity = rng.uniform(0.1, 1.0, 40_000)
+    converted = (rng.random(40_000) < maturity / (1 + np.exp(-z))).astype(float)
+    one = np.ones(40_000)
+    naive = fit_calibration(z, converted, one, one)
+    honest = fit_calibration(z, converted, maturity, one, late=True)
+    rate = 1 / (1 + np.exp(-z))
+    assert np.mean(1 / (1 + np.exp(-naive.apply(z)))) < 0.75 * rate.mean()
+    assert np.mean(1 / (1 + np.exp(-honest.apply(z)))) == pytest.approx(rate.mean(), rel=0.04)
+
+
+def test_more_clicks_than_impressions_are_refused_unless_they_are_late() -> None:
+    with pytest.raises(InvalidInput, match="row 0"):
+        fit_calibration([0.0], [1], [0.5], [1])
+    assert fit_calibration([0.0], [1], [0.5], [1], late=True).kind == "none"

@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
 from bidloop.core.errors import InvalidInput
-from bidloop.prediction import quality
+from bidloop.prediction import quality, reliability
 
 
 def world(n: int = 4000, seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -33,7 +33,13 @@ def test_a_row_of_counts_is_worth_its_impressions_one_by_one(cells: list[tuple[i
     single = np.concatenate([[1.0] * int(c_) + [0.0] * int(m_ - c_) for m_, c_ in zip(m, c, strict=True)])
     one_by_one = (np.repeat(p, m.astype(int)), np.ones(len(single)), single, np.ones(len(single)))
     counted = (p, m, c, np.ones(len(m)))
-    for metric in (quality.log_loss, quality.auc, quality.calibration_ratio, quality.ece, quality.normalized_entropy):
+    for metric in (
+        quality.log_loss,
+        quality.auc,
+        quality.calibration_ratio,
+        reliability.ece,
+        quality.normalized_entropy,
+    ):
         assert metric(*counted) == pytest.approx(metric(*one_by_one), nan_ok=True)
 
 
@@ -41,7 +47,13 @@ def test_a_weight_of_three_is_the_row_three_times() -> None:
     p, m, c, _ = world(300)
     w = np.random.default_rng(0).integers(1, 4, 300)
     thrice = [np.repeat(column, w) for column in (p, m, c)]
-    for metric in (quality.log_loss, quality.auc, quality.calibration_ratio, quality.ece, quality.normalized_entropy):
+    for metric in (
+        quality.log_loss,
+        quality.auc,
+        quality.calibration_ratio,
+        reliability.ece,
+        quality.normalized_entropy,
+    ):
         assert metric(p, m, c, w) == pytest.approx(metric(*thrice, np.ones(int(w.sum()))))
 
 
@@ -50,7 +62,7 @@ def test_a_constant_prediction_ranks_at_chance_and_has_normalized_entropy_one() 
     rate = np.full(len(m), np.sum(w * c) / np.sum(w * m))
     assert quality.auc(rate, m, c, w) == pytest.approx(0.5)
     assert quality.normalized_entropy(rate, m, c, w) == pytest.approx(1.0)
-    assert len(quality.reliability_curve(rate, m, c, w)) == 1
+    assert len(reliability.reliability_curve(rate, m, c, w)) == 1
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
@@ -59,26 +71,6 @@ def test_the_order_of_rows_does_not_matter() -> None:
     straight, mixed = quality.evaluate(*rows), quality.evaluate(*(column[shuffled] for column in rows))
     assert mixed.auc == pytest.approx(straight.auc, rel=1e-12)
     assert mixed.ece == pytest.approx(straight.ece, rel=1e-9)
-
-
-def test_ece_sees_predictions_that_are_too_high_and_bins_hold_equal_mass() -> None:
-    rng = np.random.default_rng(5)
-    p = rng.uniform(0.05, 0.3, 20_000)
-    m, w = np.full(20_000, 50.0), np.ones(20_000)
-    c = rng.binomial(50, p).astype(float)
-    assert quality.ece(p, m, c, w) < 0.002
-    assert quality.ece(p * 1.2, m, c, w) == pytest.approx(0.2 * p.mean(), rel=0.05)
-    curve = quality.reliability_curve(p, m, c, w, bins=10)
-    assert len(curve) == 10
-    assert max(b.impressions for b in curve) / min(b.impressions for b in curve) < 1.01
-    assert sum(b.lower <= b.predicted <= b.upper for b in curve) >= 8
-
-
-def test_sigma_p_over_sigma_y_is_told_by_group() -> None:
-    quality_ = quality.evaluate([0.1, 0.2, 0.1], [10, 10, 5], [1, 1, 0], groups=["a", "b", "c"])
-    assert quality_.calibration_ratio == pytest.approx(3.5 / 2)
-    assert quality_.calibration_by_group["b"].ratio == pytest.approx(2)
-    assert quality_.calibration_by_group["c"].ratio is None
 
 
 def test_down_sampling_with_inverse_weights_tells_the_same_story() -> None:
@@ -131,7 +123,7 @@ def test_one_class_only_gives_no_auc_rather_than_a_number() -> None:
 
 
 def test_quality_survives_json() -> None:
-    original = quality.evaluate(*world(500), groups=["x"] * 500, resamples=10)
+    original = quality.evaluate(*world(500), fields={"device": ["x"] * 500}, resamples=10)
     assert msgspec.json.decode(msgspec.json.encode(original), type=quality.Quality) == original
 
 

@@ -77,6 +77,8 @@ def fit_calibration(
     impressions: ArrayLike,
     weight: ArrayLike,
     kinds: Sequence[Kind] = KINDS,
+    *,
+    late: bool = False,
 ) -> Calibration:
     """Choose and fit the calibration that promises the lowest log loss on rows that the model was not trained on.
 
@@ -94,6 +96,9 @@ def fit_calibration(
         How many such rows of the population one row stands for, shape (n,).
     kinds
         Which kinds may be chosen.
+    late
+        Whether what is counted may still arrive: then `impressions` are those that have had their time (clicks times the
+        share of conversions reported by now), and a row may hold more clicks than such impressions.
 
     Returns
     -------
@@ -122,7 +127,7 @@ def fit_calibration(
     >>> calibration.kind, round(calibration.parameters[0], 1)
     ('shift', -0.7)
     """
-    z, c, m, w = _checked(logit, clicks, impressions, weight)
+    z, c, m, w = _checked(logit, clicks, impressions, weight, late)
     if min(c.sum(), (m - c).sum()) < FEWEST_EVENTS:
         return Calibration()
     block = np.arange(len(z)) * FOLDS // len(z)
@@ -242,17 +247,17 @@ def _between_knots(z: Floats, knots: Floats) -> Floats:
 
 
 def _checked(
-    logit: ArrayLike, clicks: ArrayLike, impressions: ArrayLike, weight: ArrayLike
+    logit: ArrayLike, clicks: ArrayLike, impressions: ArrayLike, weight: ArrayLike, late: bool
 ) -> tuple[Floats, Floats, Floats, Floats]:
     z, c, m, w = (np.asarray(column, dtype=np.float64) for column in (logit, clicks, impressions, weight))
     if len({column.shape for column in (z, c, m, w)}) != 1 or z.ndim != 1:
         raise InvalidInput(f"columns of shapes {z.shape}, {c.shape}, {m.shape}, {w.shape}", expected="one shape (n,)")
     for name, fine, expected in (
         ("logit", np.isfinite(z), "finite log odds"),
-        ("clicks", (c >= 0) & (c <= m * (1 + 1e-9)), "counts of at most the impressions"),
-        ("impressions", np.isfinite(m), "finite counts"),
+        ("clicks", (c >= 0) & ((c <= m * (1 + 1e-9)) | (late & np.isfinite(c))), "counts of at most the impressions"),
+        ("impressions", np.isfinite(m) & (m >= 0), "finite counts"),
         ("weight", np.isfinite(w) & (w >= 0), "finite weights of at least 0"),
     ):
         if not fine.all():
             raise InvalidInput(f"wrong value in row {int(np.argmin(fine))}", path=name, expected=expected)
-    return z, np.minimum(c, m), m, w
+    return z, c if late else np.minimum(c, m), m, w

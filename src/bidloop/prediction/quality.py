@@ -8,15 +8,21 @@ impressions and conversions in the place of clicks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
 
-from bidloop.core.errors import InvalidInput
+from bidloop.prediction.reliability import (
+    GroupRatio,
+    ReliabilityBin,
+    calibration_by_group,
+    checked_rows,
+    curve_error,
+    reliability_curve,
+)
 
 Floats: TypeAlias = NDArray[np.float64]
 Metric: TypeAlias = Callable[[Floats, Floats, Floats, Floats], float]
@@ -35,36 +41,6 @@ class Bounds(msgspec.Struct, frozen=True):
     lower: float
     upper: float
     level: float = 0.95
-
-
-class ReliabilityBin(msgspec.Struct, frozen=True):
-    """One point of the calibration curve: rows with like predictions.
-
-    Parameters
-    ----------
-    predicted, observed
-        Mean predicted and observed rate, both by weighted impressions.
-    lower, upper
-        95 % interval of the observed rate (Jeffreys, on the effective number of impressions behind the weights).
-    impressions, clicks
-        Weighted counts.
-    """
-
-    predicted: float
-    observed: float
-    lower: float
-    upper: float
-    impressions: float
-    clicks: float
-
-
-class GroupRatio(msgspec.Struct, frozen=True):
-    """Predicted over observed clicks in one group; `ratio` is `None` where no click was observed."""
-
-    impressions: float
-    clicks: float
-    predicted: float
-    ratio: float | None
 
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +62,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
         Probability that a clicked impression is ranked above another; 0.5 is chance; `None` with one class only.
     calibration_ratio
         Sum of predicted clicks over observed clicks (Σp/Σy); 1 is right, 1.1 promises a tenth too many.
-    calibration_by_group
-        The same for each group.
+    by_field
+        The same by field, such as the traffic tier or the device, and by value.
     ece
         Expected calibration error over bins of equal mass, as a rate.
     curve
@@ -104,7 +80,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     normalized_entropy: float | None
     auc: float | None
     calibration_ratio: float | None
-    calibration_by_group: dict[str, GroupRatio]
+    by_field: dict[str, dict[str, GroupRatio]]
     ece: float
     curve: tuple[ReliabilityBin, ...]
     bounds: dict[str, Bounds]
@@ -118,7 +94,7 @@ def log_loss(p: ArrayLike, impressions: ArrayLike, clicks: ArrayLike, weight: Ar
     >>> round(log_loss([0.5, 0.5], [1, 1], [1, 0], [1, 1]), 4)
     0.6931
     """
-    p_, m, c, w = _checked(p, impressions, clicks, weight)
+    p_, m, c, w = checked_rows(p, impressions, clicks, weight)
     return _log_loss_by_weight(p_, m, c)(w)
 
 
@@ -131,7 +107,7 @@ def normalized_entropy(p: ArrayLike, impressions: ArrayLike, clicks: ArrayLike, 
     >>> normalized_entropy([0.25, 0.25], [2, 2], [1, 0], [1, 1])
     1.0
     """
-    p_, m, c, w = _checked(p, impressions, clicks, weight)
+    p_, m, c, w = checked_rows(p, impressions, clicks, weight)
     entropy = _entropy(float(np.sum(w * c) / np.sum(w * m)))
     return log_loss(p_, m, c, w) / entropy if entropy > 0 else float("nan")
 
@@ -144,7 +120,7 @@ def auc(p: ArrayLike, impressions: ArrayLike, clicks: ArrayLike, weight: ArrayLi
     >>> auc([0.1, 0.2, 0.2], [1, 1, 1], [0, 1, 0], [1, 1, 1])
     0.75
     """
-    p_, m, c, w = _checked(p, impressions, clicks, weight)
+    p_, m, c, w = checked_rows(p, impressions, clicks, weight)
     return _auc_by_weight(p_, m, c)(w)
 
 
@@ -154,72 +130,8 @@ def calibration_ratio(p: ArrayLike, impressions: ArrayLike, clicks: ArrayLike, w
     >>> calibration_ratio([0.1, 0.2], [10, 10], [1, 1], [1, 1])
     1.5
     """
-    p_, m, c, w = _checked(p, impressions, clicks, weight)
+    p_, m, c, w = checked_rows(p, impressions, clicks, weight)
     return _calibration_ratio_by_weight(p_, m, c)(w)
-
-
-def calibration_by_group(
-    p: ArrayLike, impressions: ArrayLike, clicks: ArrayLike, weight: ArrayLike, groups: ArrayLike
-) -> dict[str, GroupRatio]:
-    """Predicted over observed clicks for each group: an advertiser, a device, a traffic tier.
-
-    >>> by_device = calibration_by_group([0.1, 0.2], [10, 10], [1, 1], [1, 1], ["phone", "desktop"])
-    >>> by_device["desktop"].ratio
-    2.0
-    """
-    p_, m, c, w = _checked(p, impressions, clicks, weight)
-    names, where = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    if len(where) != len(p_):
-        raise InvalidInput(f"{len(where)} groups for {len(p_)} rows", path="groups", expected="one group a row")
-    shown, clicked, predicted = (
-        np.bincount(where, amount, minlength=len(names)) for amount in (w * m, w * c, w * m * p_)
-    )
-    return {
-        str(name): GroupRatio(
-            float(shown[i]),
-            float(clicked[i]),
-            float(predicted[i]),
-            float(predicted[i] / clicked[i]) if clicked[i] > 0 else None,
-        )
-        for i, name in enumerate(names)
-    }
-
-
-def reliability_curve(
-    p: ArrayLike, impressions: ArrayLike, clicks: ArrayLike, weight: ArrayLike, bins: int = 15
-) -> tuple[ReliabilityBin, ...]:
-    """Predicted against observed rate in bins of equal mass, by rising prediction.
-
-    Rows with the same prediction share a bin, so the order of rows does not matter and a constant model gives one bin.
-    Empty bins are left out.
-
-    >>> [(round(b.predicted, 2), b.observed) for b in reliability_curve([0.1, 0.3], [10, 10], [1, 4], [1, 1], bins=2)]
-    [(0.1, 0.1), (0.3, 0.4)]
-    """
-    p_, m, c, w = _checked(p, impressions, clicks, weight)
-    where = _equal_mass_bins(p_, w * m, bins)
-    curve = []
-    for i in np.unique(where[w * m > 0]):
-        rows = where == i
-        shown, clicked = float(np.sum((w * m)[rows])), float(np.sum((w * c)[rows]))
-        observed = clicked / shown
-        lower, upper = _jeffreys(observed, _effective_impressions(m[rows], c[rows], w[rows], observed))
-        predicted = float(np.sum((w * m * p_)[rows]) / shown)
-        curve.append(ReliabilityBin(predicted, observed, lower, upper, shown, clicked))
-    return tuple(curve)
-
-
-def ece(p: ArrayLike, impressions: ArrayLike, clicks: ArrayLike, weight: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error: the mean distance between predicted and observed rate over bins of equal mass.
-
-    A rate, in [0, 1]. Noise alone makes it greater than 0; compare models on the same rows. Equal-mass bins after
-    Nixon et al., "Measuring Calibration in Deep Learning" (2019), arXiv 1904.01685: bins of equal width would put
-    nearly all impressions of a 0.1 % click rate into the first.
-
-    >>> round(ece([0.1, 0.3], [10, 10], [1, 4], [1, 1], bins=2), 3)
-    0.05
-    """
-    return _ece(reliability_curve(p, impressions, clicks, weight, bins))
 
 
 def bootstrap(
@@ -269,11 +181,11 @@ def bootstrap(
     True
     """
     m_ = np.ones(np.shape(np.asarray(p))) if impressions is None else impressions
-    p_, m, c, w = _checked(p, m_, clicks, weight)
+    p_, m, c, w = checked_rows(p, m_, clicks, weight)
     value = _by_weight(metric, p_, m, c)
     if baseline is None:
         return _resampled([value], m, w, n, seed, level)[0]
-    other = _by_weight(metric, _checked(baseline, m, c, w)[0], m, c)
+    other = _by_weight(metric, checked_rows(baseline, m, c, w)[0], m, c)
     return _resampled([lambda drawn: value(drawn) - other(drawn)], m, w, n, seed, level)[0]
 
 
@@ -283,7 +195,7 @@ def evaluate(
     clicks: ArrayLike,
     weight: ArrayLike | None = None,
     *,
-    groups: ArrayLike | None = None,
+    fields: Mapping[str, ArrayLike] | None = None,
     bins: int = 15,
     resamples: int = 0,
     seed: int = 0,
@@ -294,8 +206,8 @@ def evaluate(
     ----------
     p, impressions, clicks, weight
         As in the module's description; `weight` is 1 when left out.
-    groups
-        A name per row, such as the traffic tier or advertiser, for Σp/Σy by group.
+    fields
+        By name of the field a value per row, such as its traffic tier or advertiser, for Σp/Σy by value.
     bins
         Number of equal-mass bins of the curve and the ECE.
     resamples
@@ -316,7 +228,7 @@ def evaluate(
     (0.8, True)
     """
     w_ = np.ones(np.shape(np.asarray(p))) if weight is None else weight
-    rows = _checked(p, impressions, clicks, w_)
+    rows = checked_rows(p, impressions, clicks, w_)
     p_, m, c, w = rows
     metrics: dict[str, Metric] = {"log_loss": log_loss, "auc": auc, "calibration_ratio": calibration_ratio}
     values = {name: _known(metric(*rows)) for name, metric in metrics.items()}
@@ -333,8 +245,8 @@ def evaluate(
         normalized_entropy=_known(normalized_entropy(*rows)),
         auc=values["auc"],
         calibration_ratio=values["calibration_ratio"],
-        calibration_by_group={} if groups is None else calibration_by_group(*rows, groups),
-        ece=_ece(curve),
+        by_field={name: calibration_by_group(*rows, values) for name, values in (fields or {}).items()},
+        ece=curve_error(curve),
         curve=curve,
         bounds=dict(zip(bounded, _resampled(by_weight, m, w, resamples, seed, 0.95), strict=True)),
     )
@@ -400,62 +312,9 @@ def _resampled(metrics: list[ByWeight], m: Floats, w: Floats, n: int, seed: int,
     return bounds
 
 
-def _checked(
-    p: ArrayLike, impressions: ArrayLike, clicks: ArrayLike, weight: ArrayLike
-) -> tuple[Floats, Floats, Floats, Floats]:
-    names = ("p", "impressions", "clicks", "weight")
-    columns = tuple(np.asarray(column, dtype=np.float64) for column in (p, impressions, clicks, weight))
-    if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
-        shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(names, columns, strict=True))
-        raise InvalidInput(f"columns of shapes {shapes}", expected="one shape (n,)")
-    for name, column in zip(names, columns, strict=True):
-        _all_true(np.isfinite(column) & (column >= 0), name, "finite numbers of at least 0")
-    p_, m, c, w = columns
-    _all_true(p_ <= 1, "p", "probabilities in [0, 1]")
-    # Weighted counts that were summed in another order may exceed their total by rounding.
-    _all_true(c <= m * (1 + 1e-9), "clicks", "no more clicks than impressions")
-    if not np.sum(w * m) > 0:
-        raise InvalidInput("no impression with a positive weight", path="impressions", expected="at least one")
-    return p_, m, np.minimum(c, m), w
-
-
-def _all_true(fine: NDArray[np.bool_], name: str, expected: str) -> None:
-    if not fine.all():
-        row = int(np.argmin(fine))
-        count = int(np.sum(~fine))
-        raise InvalidInput(f"{count} wrong values of {name}, first in row {row}", path=name, expected=expected)
-
-
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
 def _entropy(rate: float) -> float:
     return float(-rate * np.log(rate) - (1 - rate) * np.log1p(-rate)) if 0 < rate < 1 else 0.0
-
-
-def _equal_mass_bins(p: Floats, mass: Floats, bins: int) -> NDArray[np.intp]:
-    """Bin of each row: the middle of its tied rows' place in the cumulative mass."""
-    _, where = np.unique(p, return_inverse=True)
-    tied = np.bincount(where, mass)
-    middle = np.cumsum(tied) - tied / 2
-    bin_of: NDArray[np.intp] = np.minimum((middle / tied.sum() * bins).astype(np.intp), bins - 1)
-    return bin_of[where]
-
-
-def _effective_impressions(m: Floats, c: Floats, w: Floats, rate: float) -> float:
-    """Unweighted impressions that would make the weighted rate as uncertain as it is."""
-    variance = float(np.sum(w**2 * (c * (1 - rate) ** 2 + (m - c) * rate**2)))
-    if variance > 0:
-        return rate * (1 - rate) * float(np.sum(w * m)) ** 2 / variance
-    return float(np.sum(w * m)) ** 2 / float(np.sum(w**2 * m))
-
-
-def _jeffreys(rate: float, impressions: float) -> tuple[float, float]:
-    a, b = rate * impressions + 0.5, (1 - rate) * impressions + 0.5
-    return min(float(betaincinv(a, b, 0.025)), rate), max(float(betaincinv(a, b, 0.975)), rate)
-
-
-def _ece(curve: tuple[ReliabilityBin, ...]) -> float:
-    total = sum(bin_.impressions for bin_ in curve)
-    return sum(bin_.impressions * abs(bin_.predicted - bin_.observed) for bin_ in curve) / total
