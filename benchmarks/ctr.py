@@ -9,6 +9,9 @@ had been reported before it, `--delay` minutes late. Three minutes is the mean d
 rows carry the click's time and not the impression's. No model reads user tags, user agent, user id, the price paid or
 the bid.
 
+Each model is calibrated as in service: on 10 June, by what its trial, fitted to 6–9 June, says of that day. Σp/Σy is
+told by advertiser as well, with an interval that comes from the clicks there were.
+
 The peer is the reference recipe: scikit-learn's logistic regression with one penalty for all (C = 0.3) on the same rows
 and fields, without rates of the past.
 """
@@ -39,10 +42,11 @@ from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Observations
 from bidloop.features.training import point_in_time
 from bidloop.models.encoding import fit_encoding
-from bidloop.models.fit import fit_candidates, joined
+from bidloop.models.fit import fit_trials, joined
 from bidloop.models.levels import levels
 from bidloop.models.rows import Rows
-from bidloop.prediction.quality import Quality, auc, bootstrap, evaluate, log_loss
+from bidloop.prediction.calibration import fit_calibration
+from bidloop.prediction.quality import auc, bootstrap, evaluate, log_loss
 from bidloop.prediction.scoring import Scorer
 
 VALIDATION, TEST, END = (np.datetime64(f"2013-06-{day:02d}T16:00", "us") for day in (9, 10, 12))
@@ -55,14 +59,18 @@ PEER_C = 0.3
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One model: its quality on the test days, and how it compares with the peer on the same resamples."""
+    """One model: its quality on the test days, how it compares with the peer on the same resamples, and Σp/Σy by advertiser."""
 
     model: str
     auc: float
     auc_interval: tuple[float, float]
     log_loss: float
     log_loss_interval: tuple[float, float]
+    normalized_entropy: float
+    ece: float
     calibration_ratio: float
+    by_advertiser: dict[str, tuple[float, float, float]]
+    calibration: str
     auc_gain: tuple[float, float]
     log_loss_gain: tuple[float, float]
 
@@ -146,15 +154,31 @@ def chance(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-log_odds)))
 
 
-def judge(name: str, p: NDArray[np.float64], other: NDArray[np.float64], test: Examples, resamples: int) -> Row:
+def judge(
+    name: str,
+    p: NDArray[np.float64],
+    other: NDArray[np.float64],
+    test: Examples,
+    resamples: int,
+    calibration: str = "none",
+) -> Row:
     """One row of the table."""
-    quality: Quality = evaluate(p, test.impressions, test.clicks, test.weight, resamples=resamples)
+    advertisers = test.features.categorical["campaign_id"]
+    quality = evaluate(
+        p,
+        test.impressions,
+        test.clicks,
+        test.weight,
+        fields={"advertiser": advertisers},
+        resamples=resamples,
+    )
     gains = [
         bootstrap(p, test.clicks, test.weight, metric, resamples, impressions=test.impressions, baseline=other)
         for metric in (auc, log_loss)
     ]
     assert quality.auc is not None
     assert quality.calibration_ratio is not None
+    assert quality.normalized_entropy is not None
     bounds = quality.bounds
     return Row(
         name,
@@ -162,7 +186,15 @@ def judge(name: str, p: NDArray[np.float64], other: NDArray[np.float64], test: E
         (bounds["auc"].lower, bounds["auc"].upper),
         quality.log_loss,
         (bounds["log_loss"].lower, bounds["log_loss"].upper),
+        quality.normalized_entropy,
+        quality.ece,
         quality.calibration_ratio,
+        {
+            advertiser: (group.ratio, group.lower, group.upper)
+            for advertiser, group in quality.by_field["advertiser"].items()
+            if group.ratio is not None and group.upper is not None
+        },
+        calibration,
         (gains[0].lower, gains[0].upper),
         (gains[1].lower, gains[1].upper),
     )
@@ -175,12 +207,16 @@ def run(
     log = read(folder, delay)
     other = peer(log)
     start = time.perf_counter()
-    models = fit_candidates(log.train, log.validation, seed=seed, kinds=kinds, on_progress=progress)
+    trials = fit_trials(log.train, log.validation, seed=seed, kinds=kinds, on_progress=progress)
     seconds = time.perf_counter() - start
     rows = [judge("scikit-learn", other, other, log.test, resamples)]
-    for model in models:
-        log_odds = Scorer(model.onnx, model.encoding).logits(log.test.features)[:, 0].astype(np.float64)
-        rows.append(judge(model.name, chance(log_odds), other, log.test, resamples))
+    for trial in trials:
+        tried = Scorer(trial.early.onnx, trial.early.encoding).logits(log.validation.features)[:, 0]
+        known = log.validation
+        calibration = fit_calibration(tried, known.clicks, known.impressions, known.weight)
+        final = Scorer(trial.final.onnx, trial.final.encoding).logits(log.test.features)[:, 0]
+        p = chance(calibration.apply(final))
+        rows.append(judge(trial.final.name, p, other, log.test, resamples, calibration.kind))
     return rows, seconds
 
 
@@ -208,14 +244,24 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"rows": msgspec.to_builtins(rows), "training_seconds": round(seconds, 1)}))
         return
-    print(f"{'model':<13} {'AUC':>6}  {'95 %':<15} {'log loss':>9}  {'95 %':<20} {'Σp/Σy':>5}  AUC over the peer, 95 %")
+    print(
+        f"{'model':<13} {'AUC':>6}  {'95 %':<16} {'log loss':>9}  {'95 %':<20} {'NE':>6} {'ECE':>8} {'Σp/Σy':>5}"
+        f"  {'calibration':<11} AUC over the peer   log loss over the peer"
+    )
     for row in rows:
         print(
             f"{row.model:<13} {row.auc:6.4f}  [{row.auc_interval[0]:.4f}, {row.auc_interval[1]:.4f}]"
             f" {row.log_loss:9.6f}  [{row.log_loss_interval[0]:.6f}, {row.log_loss_interval[1]:.6f}]"
-            f" {row.calibration_ratio:5.2f}  [{row.auc_gain[0]:+.4f}, {row.auc_gain[1]:+.4f}]"
+            f" {row.normalized_entropy:6.4f} {row.ece:8.6f} {row.calibration_ratio:5.2f}  {row.calibration:<11}"
+            f" [{row.auc_gain[0]:+.4f}, {row.auc_gain[1]:+.4f}]  [{row.log_loss_gain[0]:+.6f}, {row.log_loss_gain[1]:+.6f}]"
         )
-    print(f"training all: {seconds:.0f} s")
+    print()
+    names = sorted(rows[0].by_advertiser)
+    print(f"{'Σp/Σy':<13} " + " ".join(f"{name:>18}" for name in names))
+    for row in rows:
+        told = (row.by_advertiser[name] for name in names)
+        print(f"{row.model:<13} " + " ".join(f"{ratio:4.2f} [{low:4.2f}, {high:4.2f}]" for ratio, low, high in told))
+    print(f"\ntraining all: {seconds:.0f} s")
 
 
 if __name__ == "__main__":
