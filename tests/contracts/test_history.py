@@ -203,6 +203,57 @@ def test_a_conversion_counts_as_it_was_known_reported_restated_or_retracted(room
     assert history.outcomes().weight.tolist() == [3, 1]
 
 
+def test_a_conversion_has_the_delay_of_its_first_report_and_none_when_it_is_taken_back(room: Room) -> None:
+    events = [
+        shown("a", weight=3.0), click("a", AT + HOUR), click("a", AT + 3 * HOUR, 2), order("a", AT + DAY, value=7),
+        restated("b", AT + 2 * DAY, value=8), shown("b", at=AT + HOUR), order("b", AT + DAY + HOUR, order_id="1", value=9),
+        click("b", AT + 2 * DAY),
+        shown("c"), click("c", AT + HOUR), order("c", AT + 2 * HOUR, order_id="1"), retracted("c", AT + 3 * DAY),
+        order("c", AT + 5 * HOUR, 2), shown("d"), order("d", AT + 6 * DAY), order("nobody", AT + HOUR),
+    ]  # fmt: skip
+    room.tell(*events)
+
+    def known(days: float) -> list[tuple[datetime, float, float, float, float]]:
+        delays = room.history().delays(AT + days * DAY)
+        assert set(delays.campaign) <= {"c'1"}
+        hours = [column / 3600 for column in (delays.earliest, delays.latest, delays.age)]
+        return list(zip(delays.at.tolist(), *(column.tolist() for column in hours), delays.count.tolist(), strict=True))
+
+    plain = AT.replace(tzinfo=None)
+    a, b = (plain + HOUR, 23, 23, 95, 3.0), (plain + HOUR, 24, 24, 95, 1.0)
+    c = [(plain + HOUR, 1, 1, 47, 1.0), (plain + HOUR, 4, 4, 47, 1.0)]
+    assert known(0) == []
+    assert known(2) == [(*a[:3], 47, 3.0), (*b[:3], 47, 1.0), *c]
+    assert known(4) == [a, b, (*c[1][:3], 95, 1.0)]
+    assert [row[:3] for row in known(9)] == [row[:3] for row in known(4)]
+    whole, outcomes = room.history().delays(), room.history().outcomes()
+    assert whole.count.sum() == np.sum(outcomes.conversions * outcomes.weight)
+
+
+def test_a_report_row_tells_of_delays_by_what_it_gains_between_two_tellings(room: Room) -> None:
+    def told(conversions: float, days: float | None, row_id: str) -> CampaignReported:
+        known_at = None if days is None else AT + days * DAY
+        return msgspec.structs.replace(row(0, known_at, row_id), event_id=f"{row_id}{days}", conversions=conversions)
+
+    events = [
+        told(2, 1, "grows"), told(5, 3, "grows"), told(6, 9, "grows"), told(4, 1, "shrinks"), told(3, 2, "shrinks"),
+        told(8, 1, "told once"), told(8, None, "at an unknown time"), told(9, None, "at an unknown time"),
+        told(0, 1, ""), told(0, 2, ""), told(0, 1, "nothing"), told(0, 2, "nothing"),
+    ]  # fmt: skip
+    room.tell(*events)
+
+    def known(days: float) -> list[tuple[float, float, float, float]]:
+        delays = room.history().delays(AT + days * DAY)
+        assert all(delays.at == np.datetime64(AT.replace(tzinfo=None)))
+        columns = (delays.earliest / 86400, delays.latest / 86400, delays.age / 86400, delays.count)
+        return sorted(zip(*(column.tolist() for column in columns), strict=True))
+
+    shrinks = (0, 1, 2, 3)
+    assert known(1) == []
+    assert known(3) == [shrinks, (0, 1, 3, 2), (1, 3, 3, 3)]
+    assert known(9) == [shrinks, (0, 1, 9, 2), (1, 3, 9, 3), (3, 9, 9, 1)]
+
+
 def test_a_report_row_that_was_told_again_is_one_row_with_what_was_known_when(room: Room) -> None:
     history = room.tell(
         row(7, AT + DAY), row(5, AT + 2 * DAY), row(9, AT + 4 * DAY), row(8, AT + 3 * DAY), row(1, row_id=""), row(2, row_id="")
@@ -395,6 +446,7 @@ def test_an_empty_history_answers_with_nothing(room: Room) -> None:
     assert len(room.history().outcomes(as_of=AT)) == 0
     assert len(room.history().observations()) == 0
     assert len(room.history().bids()) == 0
+    assert len(room.history().delays()) == 0
     assert room.history().outcomes().at.dtype == np.dtype("datetime64[us]")
 
 

@@ -27,6 +27,9 @@ class Examples:
     weight
         How many such rows of the population one row stands for (inverse sampling probability), float64, shape (n,).
         A likelihood multiplies by it, so that down-sampling is undone exactly.
+    maturity
+        P(a conversion of the row's clicks is reported by now | there will be one), in (0, 1], float64, shape (n,);
+        `None` where all are: nothing is still to come.
     """
 
     features: FeatureTable
@@ -36,6 +39,7 @@ class Examples:
     conversions: NDArray[np.float64]
     value: NDArray[np.float64]
     weight: NDArray[np.float64]
+    maturity: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.at)
@@ -50,6 +54,7 @@ class Examples:
             self.conversions[rows],
             self.value[rows],
             self.weight[rows],
+            None if self.maturity is None else self.maturity[rows],
         )
 
     def between(self, start: np.datetime64, end: np.datetime64) -> Examples:

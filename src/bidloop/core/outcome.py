@@ -168,3 +168,50 @@ class BidOutcomes:
             self.price[rows],
             self.weight[rows],
         )
+
+
+@dataclass(frozen=True)
+class ConversionDelays:
+    """How long after their click n conversions were reported, as known at one instant.
+
+    What was taken back by then is not there, and what was only restated keeps the delay of its first report. Conversions that
+    a platform tells in daily figures have no time of their own: of those that a row gained between two tellings it is
+    known that their delay lies between the two ages of the row. What stood in its first telling came somewhere before.
+
+    Parameters
+    ----------
+    campaign
+        Object array of `str`, shape (n,).
+    at
+        Time of the click; of the impression where no click before the conversion is known, and of the row in a report.
+        datetime64[us] in UTC, shape (n,), non-decreasing.
+    earliest, latest
+        The delay in seconds is known to be above `earliest`, and at most `latest`; where both are the same it is that.
+        float64, shape (n,).
+    age
+        Seconds from `at` until the instant as of which this is known, or until the row was told last: had the conversion
+        taken longer, it would not be here. float64, shape (n,).
+    count
+        How many such conversions of the population it stands for, float64, shape (n,).
+    """
+
+    campaign: NDArray[np.object_]
+    at: NDArray[np.datetime64]
+    earliest: NDArray[np.float64]
+    latest: NDArray[np.float64]
+    age: NDArray[np.float64]
+    count: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> ConversionDelays:
+        """The given ones, in that order."""
+        return ConversionDelays(
+            self.campaign[rows],
+            self.at[rows],
+            self.earliest[rows],
+            self.latest[rows],
+            self.age[rows],
+            self.count[rows],
+        )

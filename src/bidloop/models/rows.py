@@ -7,6 +7,13 @@ divided by their mean among clicks and among the others, and the log of the rati
 fitted log odds: exact undoing at a fraction of the variance (King and Zeng, "Logistic Regression in Rare Events
 Data", 2001, section 4.1, with the weights' spread kept within each class). Where all weights are equal this is the
 plain likelihood.
+
+Conversions arrive late. Of m clicks so young that only the share F of their conversions is reported by now, the c that are
+count as c yes of m F trials, not of m. With the true rate p and the true F, ``E[c - p m F] = 0`` in every row, so that what
+solves ``Σ x (c - p m F) = 0``, as a logistic regression on these counts does, is right on average for small and large rates
+alike, and the loss stays convex: its Hessian is ``Σ x x' m F p (1 - p)``. To weigh each conversion by 1 / F instead
+(Horvitz-Thompson) is right on average too, but those weights have no bound; and the likelihood of Chapelle ("Modeling
+Delayed Feedback in Display Advertising", 2014), which fits rate and delay together, is not convex.
 """
 
 from __future__ import annotations
@@ -30,7 +37,8 @@ class Response:
     Parameters
     ----------
     positive, negative
-        Weighted counts of yes and no, each class scaled to a mean weight of 1, float64, shape (n,).
+        Weighted counts of yes and no, each class scaled to a mean weight of 1, float64, shape (n,). Of young rows more may
+        be yes than there are trials; then `negative` is below 0. Their sum never is.
     shift
         What sampling added to the log odds: ``log(mean weight of no / mean weight of yes)``. Take it off the log odds
         that are fitted to `positive` and `negative`.
@@ -44,6 +52,11 @@ class Response:
     ([0.0, 1.0, 1.0], 200)
     >>> round(response.base, 3)  # of 1.5 to 2.5
     -0.511
+
+    Ten clicks, of whose conversions a quarter is reported by now:
+
+    >>> Response.of(np.array([1.0]), np.array([10.0]), np.ones(1), np.array([0.25])).total.tolist()
+    [2.5]
     """
 
     positive: Floats
@@ -51,12 +64,22 @@ class Response:
     shift: float
 
     @classmethod
-    def of(cls, yes: Floats, total: Floats, weight: Floats) -> Response:
-        """`yes` of `total` in each row; more yes than total counts as total (conversions without a click)."""
+    def of(cls, yes: Floats, total: Floats, weight: Floats, maturity: Floats | None = None) -> Response:
+        """`yes` of `total` in each row; more yes than total counts as total (conversions without a click).
+
+        Parameters
+        ----------
+        maturity
+            The share of each row's yes that can be known by now, in (0, 1]: it counts for so many trials.
+        """
         yes = np.minimum(yes, total)
         no = total - yes
         mean_yes = float(np.sum(yes * weight) / np.sum(yes)) if np.any(yes > 0) else 1.0
         mean_no = float(np.sum(no * weight) / np.sum(no)) if np.any(no > 0) else 1.0
+        if maturity is not None:
+            no = total * maturity - yes
+            # Any two scales are undone exactly, but only with the smaller one for yes no row's total falls below 0.
+            mean_yes = min(mean_yes, mean_no)
         return cls(yes * weight / mean_yes, no * weight / mean_no, float(np.log(mean_no / mean_yes)))
 
     @property
@@ -67,7 +90,7 @@ class Response:
     @property
     def base(self) -> float:
         """Log odds of the average rate, before the shift; half a yes and half a no are added, so that it is finite."""
-        return float(np.log((self.positive.sum() + 0.5) / (self.negative.sum() + 0.5)))
+        return float(np.log((self.positive.sum() + 0.5) / (max(self.negative.sum(), 0.0) + 0.5)))
 
     def enough(self, least: float) -> bool:
         """Whether both yes and no happened at least so often."""
@@ -94,7 +117,9 @@ class Rows:
     click
         Clicks of impressions.
     conversion
-        Conversions of clicks.
+        Conversions of clicks, of so many trials as are mature by now.
+    maturity
+        P(a conversion of the row's clicks is reported by now | there will be one), in (0, 1], float64, shape (n,).
     """
 
     encoding: Encoding
@@ -102,6 +127,7 @@ class Rows:
     categories: NDArray[np.int64]
     click: Response
     conversion: Response
+    maturity: Floats
 
     def __len__(self) -> int:
         return len(self.numeric)
@@ -130,5 +156,11 @@ class Rows:
             numeric,
             categories,
             Response.of(examples.clicks, examples.impressions, examples.weight),
-            Response.of(examples.conversions, np.minimum(examples.clicks, examples.impressions), examples.weight),
+            Response.of(
+                examples.conversions,
+                np.minimum(examples.clicks, examples.impressions),
+                examples.weight,
+                examples.maturity,
+            ),
+            np.ones(len(examples)) if examples.maturity is None else examples.maturity,
         )

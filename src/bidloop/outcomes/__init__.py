@@ -4,7 +4,8 @@ Events come in one by one and late, and some turn out otherwise later; this room
 shown, within the attribution windows, and says which labels may still change.
 
 In: events, and decision records for impressions that carry no opportunity. Out: `Observations`, the increments that the
-online features take, and `Outcomes`, the labelled rows that training takes (`bidloop.core.outcome`).
+online features take, and `Outcomes`, the labelled rows that training takes (`bidloop.core.outcome`). And how late
+conversions are, so that what is still to come can be counted in.
 
 | word | file |
 |---|---|
@@ -12,7 +13,10 @@ online features take, and `Outcomes`, the labelled rows that training takes (`bi
 | an order, its restatements and its retraction | `order` |
 | the rows of reports and their restatements | `report_rows` |
 | increments in the making | `increments` |
-| when a label is mature | `maturity` |
+| when a label is mature, and how mature it is until then | `maturity` |
+| DelayModel, MaturityCurve | `delay` |
+| fit_delay_model | `delay_fit` |
+| delays counted against ages | `run_off` |
 | DecisionLog, History | `ports` |
 | OutcomeSettings | `settings` |
 """

@@ -10,7 +10,7 @@ from bidloop.core.decision import Decision
 from bidloop.core.event import Event
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
-from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
+from bidloop.core.outcome import BidOutcomes, ConversionDelays, Observations, Outcomes
 
 
 class DecisionLog(Protocol):
@@ -79,6 +79,19 @@ class History(Protocol):
         as_of
             Nothing later than this instant counts: a click, conversion, retraction or restated report row after it has not
             happened yet. `None` is the time of the latest event, or of the latest restatement.
+        """
+        ...
+
+    def delays(self, as_of: datetime | None = None) -> ConversionDelays:
+        """How long every conversion took that counts in `outcomes` of the same instant, in order of time.
+
+        Report rows tell of it only when they are told several times, and only of those tellings that say when the platform
+        told them.
+
+        Parameters
+        ----------
+        as_of
+            Nothing later than this instant counts; `None` is the time of the latest event, or of the latest restatement.
         """
         ...
 

@@ -25,7 +25,7 @@ from bidloop.adapters.parquet.spool import Spool, write_spool
 from bidloop.core.errors import CorruptArtifact, InvalidInput
 from bidloop.core.event import Event
 from bidloop.core.opportunity import Opportunity
-from bidloop.core.outcome import BidOutcomes, Observations, Outcomes
+from bidloop.core.outcome import BidOutcomes, ConversionDelays, Observations, Outcomes
 from bidloop.events.ports import EventLog
 from bidloop.events.privacy import person_of
 from bidloop.outcomes.epoch import days_us
@@ -121,6 +121,20 @@ class ParquetHistory:
             now = as_of if as_of is not None else _latest(connection)
             columns = _fetch(connection, joins.OUTCOMES, self._parameters(start, end, now))
         return outcomes_of(columns, now, self._settings)
+
+    def delays(self, as_of: datetime | None = None) -> ConversionDelays:
+        """How long every conversion took that counts in `outcomes` of the same instant, in order of time."""
+        with self._open() as connection:
+            now = as_of if as_of is not None else _latest(connection)
+            columns = _fetch(connection, joins.DELAYS, self._parameters(None, None, now))
+        return ConversionDelays(
+            campaign=columns["campaign"].astype(object),
+            at=columns["at_utc"],
+            earliest=columns["earliest"],
+            latest=columns["latest"],
+            age=columns["age"],
+            count=columns["count"],
+        )
 
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> Observations:
         """The increments of what was known in ``start <= at < end``, in the order in which they became known."""

@@ -131,6 +131,49 @@ ORDER BY at_utc, position
 """
 """What came of what was shown in a range of time, as known at one instant."""
 
+DELAYS = f"""
+{_SHOWN}
+subject AS (SELECT * FROM shown),
+{_RESPONSES},
+standing AS (
+    -- Orders that count for something after all that was told of them so far.
+    SELECT impression_id, name FROM held GROUP BY impression_id, name HAVING arg_max(conversions, position) > 0
+),
+first_told AS (
+    SELECT impression_id, name, min(at_utc) AS at_utc FROM order_event WHERE conversions > 0 GROUP BY impression_id, name
+),
+clicked AS (SELECT impression_id, min(at_utc) AS at_utc FROM click GROUP BY impression_id),
+single AS (
+    -- A conversion before the first click came of the impression.
+    SELECT s.position, s.opportunity ->> '$.campaign_id' AS campaign, f.at_utc AS told_at, s.weight AS count,
+           CASE WHEN k.at_utc <= f.at_utc THEN k.at_utc ELSE s.at_utc END AS at_utc
+    FROM first_told f JOIN standing USING (impression_id, name) JOIN subject s USING (impression_id)
+         LEFT JOIN clicked k USING (impression_id)
+),
+telling_of_row AS (
+    SELECT position, row_id, campaign_id, at_utc, (epoch_us(known_at_utc) - epoch_us(at_utc)) / 1e6 AS age,
+           -- What a later telling takes back was none.
+           min(conversions) OVER (PARTITION BY row_id ORDER BY known_at_utc, position
+                                  ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS conversions
+    FROM events
+    WHERE type = 'campaign_reported' AND row_id <> '' AND known_at_utc <= $as_of AND known_at_utc > at_utc
+),
+gained AS (
+    SELECT position, campaign_id, at_utc, age, conversions - lag(conversions, 1, 0) OVER told AS conversions,
+           lag(age, 1, 0) OVER told AS age_before, max(age) OVER (PARTITION BY row_id) AS oldest,
+           count(*) OVER (PARTITION BY row_id) AS tellings
+    FROM telling_of_row WINDOW told AS (PARTITION BY row_id ORDER BY age, position)
+)
+SELECT position, campaign, at_utc, greatest(epoch_us(told_at) - epoch_us(at_utc), 0) / 1e6 AS earliest, earliest AS latest,
+       (epoch_us($as_of::TIMESTAMP) - epoch_us(at_utc)) / 1e6 AS age, count
+FROM single
+UNION ALL
+SELECT position, campaign_id, at_utc, age_before, age, oldest, conversions
+FROM gained WHERE tellings > 1 AND conversions > 0
+ORDER BY at_utc, position
+"""
+"""How long conversions took, as known at one instant."""
+
 _NOTHING = dict.fromkeys(("impressions", "clicks", "conversions", "value", "cost"), 0.0) | dict(FURTHER)
 _WITH_NOTHING = ", ".join(f"coalesce({name}, '{nothing}')::DOUBLE AS {name}" for name, nothing in _NOTHING.items())
 _ANYTHING = " OR ".join(
