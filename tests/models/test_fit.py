@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +12,21 @@ import pytest
 from bidloop.core.errors import ConfigurationError, InsufficientData
 from bidloop.core.examples import Examples
 from bidloop.models.encoding import fit_encoding
-from bidloop.models.fit import KINDS, fit_candidates, fit_trials
+from bidloop.models.ensemble import MOST_MEMBERS, choose_members
+from bidloop.models.fit import fit_candidates, fit_trials, joined
+from bidloop.models.ftrl import FtrlSettings
+from bidloop.models.hyperparameters import Hyperparameters
+from bidloop.models.kinds import KINDS
 from bidloop.models.logistic import fit_logistic
-from bidloop.models.network import fit_network
-from bidloop.models.rows import Rows
-from bidloop.models.trees import fit_trees
+from bidloop.models.network import NetworkSettings, fit_network
+from bidloop.models.rows import Response, Rows
+from bidloop.models.trees import TreeSettings, fit_trees
+
+QUICK = Hyperparameters(
+    network=NetworkSettings(most_epochs=1),
+    dcn=NetworkSettings(tower="dcn", most_epochs=1),
+    deepfm=NetworkSettings(tower="deepfm", most_epochs=1),
+)
 
 
 def log_loss(log_odds: np.ndarray, rows: Examples) -> float:
@@ -50,18 +62,87 @@ def test_fields_that_tell_nothing_are_switched_off(log: Callable[..., Examples])
     assert deviations["creative"] < 0.25
 
 
-def test_all_kinds_come_out_in_order_with_progress(split: tuple[Examples, Examples]) -> None:
+def test_all_kinds_come_out_in_order_with_progress_and_curves(split: tuple[Examples, Examples]) -> None:
     told: list[tuple[str, float]] = []
-    models = fit_candidates(*split, seed=3, on_progress=lambda name, share: told.append((name, share)))
-    assert tuple(model.name for model in models) == KINDS
-    assert [name for name, _ in told] == [*KINDS, "done"]
+    trials = fit_trials(
+        *split, seed=3, hyperparameters=QUICK, on_progress=lambda name, share: told.append((name, share))
+    )
+    assert tuple(trial.final.name for trial in trials) == KINDS
+    assert list(dict.fromkeys(name for name, _ in told)) == [*KINDS, "done"]
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
     assert told[-1][1] == 1.0
+    assert all(trial.seconds > 0 for trial in trials)
+    curves = {trial.final.name: trial.curve for trial in trials}
+    assert [kind for kind, curve in curves.items() if not curve] == ["constant", "smoothed", "logistic"]
+    for kind in ("ftrl", "trees", "network", "dcn", "deepfm", "ensemble"):
+        assert [step for step, _ in curves[kind]] == list(range(1, len(curves[kind]) + 1)), kind
 
 
-def test_the_same_seed_gives_the_same_bytes(split: tuple[Examples, Examples]) -> None:
-    kinds = ("logistic", "trees", "network")
-    first, second = (fit_candidates(*split, seed=3, kinds=kinds) for _ in range(2))
-    assert [model.onnx for model in first] == [model.onnx for model in second]
+def test_the_ensemble_averages_those_named_beside_it_or_all(split: tuple[Examples, Examples]) -> None:
+    def members(*kinds: str) -> set[str]:
+        trials = fit_trials(*split, seed=3, kinds=[*kinds, "ensemble"], hyperparameters=QUICK)
+        assert [trial.final.name for trial in trials] == [*kinds, "ensemble"]
+        weights = trials[-1].final.parameters
+        assert round(sum(float(weight) for weight in weights.values()), 9) == 1
+        return {name.removeprefix("weight_") for name in weights}
+
+    assert members("trees") == {"trees"}
+    assert members("logistic", "trees") <= {"logistic", "trees"}
+    assert 1 <= len(members()) <= MOST_MEMBERS
+
+
+def test_members_that_add_nothing_are_not_taken() -> None:
+    rng = np.random.default_rng(0)
+    parts = rng.normal(size=(6, 30_000))
+    clicked = (rng.random(30_000) < 1 / (1 + np.exp(-parts[:5].sum(axis=0)))).astype(float)
+    response = Response.of(clicked, np.ones(30_000), np.ones(30_000))
+    weights, losses = choose_members({f"part {i}": 5 * part for i, part in enumerate(parts)}, response)
+    assert len(weights) == MOST_MEMBERS
+    assert "part 5" not in weights
+    assert losses == sorted(losses, reverse=True)
+    alone = (rng.random(30_000) < 1 / (1 + np.exp(-parts[0]))).astype(float)
+    response = Response.of(alone, np.ones(30_000), np.ones(30_000))
+    twins, _ = choose_members({"one": parts[0], "same": parts[0], "noise": parts[5]}, response)
+    assert list(twins) == ["one"]
+
+
+def test_hyperparameters_reach_every_kind(split: tuple[Examples, Examples]) -> None:
+    hyperparameters = Hyperparameters(
+        ftrl=FtrlSettings(l2=33.0),
+        trees=TreeSettings(max_depth=2),
+        network=NetworkSettings(dropout=0.11, most_epochs=1),
+        dcn=NetworkSettings(tower="dcn", dropout=0.12, most_epochs=1),
+        deepfm=NetworkSettings(tower="deepfm", dropout=0.13, most_epochs=1),
+    )
+    kinds = ("ftrl", "trees", "network", "dcn", "deepfm")
+    for trial in fit_trials(*split, seed=3, kinds=kinds, hyperparameters=hyperparameters):
+        for model in (trial.early, trial.final):
+            found = {name: model.parameters.get(name) for name in ("l2", "max_depth", "dropout")}
+            expected = {"ftrl": 33.0, "trees": 2, "network": 0.11, "dcn": 0.12, "deepfm": 0.13}[model.name]
+            assert expected in found.values(), model.name
+
+
+def test_what_is_known_of_late_conversions_is_joined(split: tuple[Examples, Examples]) -> None:
+    train, validation = split
+    assert joined(train, validation).maturity is None
+    young = dataclasses.replace(validation, maturity=np.full(len(validation), 0.5))
+    maturity = joined(train, young).maturity
+    assert maturity is not None
+    assert maturity.tolist() == [1.0] * len(train) + [0.5] * len(validation)
+
+
+def test_the_same_seed_gives_the_same_bytes_with_checkpoints_and_without(
+    split: tuple[Examples, Examples], tmp_path: Path
+) -> None:
+    kinds = ("logistic", "ftrl", "trees", "network")
+    first, second = (
+        fit_trials(*split, seed=3, kinds=kinds, hyperparameters=QUICK, checkpoints=folder)
+        for folder in (None, tmp_path / "checkpoints")
+    )
+    assert [trial.final.onnx for trial in first] == [trial.final.onnx for trial in second]
+    assert (tmp_path / "checkpoints").is_dir()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]  # nothing is left when training has ended
 
 
 def test_the_final_model_has_seen_the_validation_days_and_the_early_one_has_not(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ from bidloop.core.trained_model import TrainedModel
 from bidloop.models.graph import Graph
 
 Parameters = dict[str, float | int | str]
+OnEpoch = Callable[[int, float], None]
+"""Told the number of an epoch (or tree) and the held-out loss of clicks after it; may raise to end the training."""
 
 
 class Candidate(Protocol):

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from bidloop.core.errors import ConfigurationError, InsufficientData
+from bidloop.core.errors import InsufficientData
 from bidloop.core.examples import Examples
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.trained_model import TrainedModel
 from bidloop.models.candidate import Candidate, export
-from bidloop.models.constant import fit_constant
 from bidloop.models.encoding import fit_encoding
-from bidloop.models.ensemble import Ensemble, fit_weights
-from bidloop.models.logistic import fit_logistic
-from bidloop.models.network import Network, fit_network
+from bidloop.models.ensemble import Ensemble, choose_members
+from bidloop.models.hyperparameters import Hyperparameters
+from bidloop.models.kinds import ENSEMBLE, KINDS, MEMBERS, TABLE, Terms, known_kinds
 from bidloop.models.rows import Rows
-from bidloop.models.smoothed import fit_smoothed
-from bidloop.models.trees import Trees, fit_trees
 
-KINDS = ("constant", "smoothed", "logistic", "trees", "network", "ensemble")
-MEMBERS = ("logistic", "trees", "network")
-"""What the ensemble averages."""
+ENSEMBLE_EFFORT = 0.5
 
 Progress = Callable[[str, float], None]
+Curve = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,17 @@ class Trial:
         for the validation rows is a prediction. Learn calibration and intervals from it.
     final
         Fitted to both, with what the trial taught: how many trees, how many epochs, which weights. This one is served.
+    seconds
+        What both took. An ensemble's are those of choosing its weights: its members have their own.
+    curve
+        Loss of clicks on the validation rows after each epoch, tree or member of the ensemble, in nats per (scaled)
+        impression; empty for kinds that learn in one step.
     """
 
     early: TrainedModel
     final: TrainedModel
+    seconds: float
+    curve: Curve
 
 
 def fit_candidates(
@@ -51,9 +57,30 @@ def fit_candidates(
     *,
     seed: int,
     kinds: Sequence[str] | None = None,
+    hyperparameters: Hyperparameters | None = None,
     on_progress: Progress | None = None,
 ) -> list[TrainedModel]:
     """Train every kind of model on all the rows given, and choose what there is to choose on the later ones.
+
+    The final models of `fit_trials`, which says more.
+    """
+    trials = fit_trials(
+        train, validation, seed=seed, kinds=kinds, hyperparameters=hyperparameters, on_progress=on_progress
+    )
+    return [trial.final for trial in trials]
+
+
+def fit_trials(
+    train: Examples,
+    validation: Examples,
+    *,
+    seed: int,
+    kinds: Sequence[str] | None = None,
+    hyperparameters: Hyperparameters | None = None,
+    checkpoints: Path | None = None,
+    on_progress: Progress | None = None,
+) -> list[Trial]:
+    """Train every kind of model twice: on earlier days alone to choose what there is to choose, then on all days.
 
     Parameters
     ----------
@@ -64,13 +91,18 @@ def fit_candidates(
     seed
         Makes training repeatable.
     kinds
-        Some of `KINDS`; all by default.
+        Some of `KINDS`; all by default. An ensemble averages those of `MEMBERS` that are named beside it, and where none is
+        named, all of them.
+    hyperparameters
+        Settings of each kind, such as `tuning.tune` found; the defaults where none are given.
+    checkpoints
+        A folder in which networks leave what a killed training goes on from.
     on_progress
         Told what is being trained, and the share that is done.
 
     Returns
     -------
-    The trained models in the order of `KINDS`.
+    One trial per kind that was asked for, in the order of `KINDS`.
 
     Raises
     ------
@@ -79,94 +111,97 @@ def fit_candidates(
     InsufficientData
         When either part has no click or nothing but clicks.
     """
-    return [trial.final for trial in fit_trials(train, validation, seed=seed, kinds=kinds, on_progress=on_progress)]
-
-
-def fit_trials(
-    train: Examples,
-    validation: Examples,
-    *,
-    seed: int,
-    kinds: Sequence[str] | None = None,
-    on_progress: Progress | None = None,
-) -> list[Trial]:
-    """As `fit_candidates`, with the models of the trial beside the final ones."""
-    wanted = _wanted(kinds)
-    fitted = [kind for kind in KINDS if kind in wanted or ("ensemble" in wanted and kind in MEMBERS)]
+    wanted = known_kinds(kinds)
     if len(train) == 0 or len(validation) == 0:
         raise InsufficientData(
             f"{len(train)} training rows and {len(validation)} validation rows",
             expected="some of both",
             remedy="Train on a longer stretch of the log.",
         )
-    both = joined(train, validation)
-    early_encoding, final_encoding = fit_encoding(train), fit_encoding(both)
-    rows, later = Rows.of(train, early_encoding), Rows.of(validation, early_encoding)
-    all_rows = Rows.of(both, final_encoding)
+    terms = Terms(seed=seed, hyperparameters=hyperparameters or Hyperparameters(), checkpoints=checkpoints)
+    fitting = _Fitting(train, validation, terms)
     report = on_progress or (lambda name, share: None)
-    early: dict[str, Candidate] = {}
-    final: dict[str, Candidate] = {}
-    for done, kind in enumerate(fitted):
-        report(kind, done / len(fitted))
-        if kind == "ensemble":
-            early[kind], final[kind] = _ensembles(early, final, later)
-        else:
-            early[kind] = _fit(kind, rows, later, seed)
-            final[kind] = _refit(kind, all_rows, early[kind], seed)
+    fitted = _with_members(wanted)
+    efforts = [TABLE[kind].effort if kind in TABLE else ENSEMBLE_EFFORT for kind in fitted]
+    ends = [sum(efforts[: i + 1]) / sum(efforts) for i in range(len(fitted))]
+    trials = {}
+    for kind, begin, end in zip(fitted, [0.0, *ends], ends, strict=False):
+        trials[kind] = fitting.trial(kind, partial(_within, report, kind, begin, end))
     report("done", 1.0)
-    return [
-        Trial(export(early[kind], early_encoding), export(final[kind], final_encoding))
-        for kind in fitted
-        if kind in wanted
-    ]
+    return [trial for kind, trial in trials.items() if kind in wanted]
+
+
+def _within(report: Progress, kind: str, begin: float, end: float, share: float) -> None:
+    report(kind, begin + (end - begin) * share)
 
 
 def joined(first: Examples, second: Examples) -> Examples:
     """The rows of both, one after the other."""
     a, b = first.features, second.features
-    table = FeatureTable(
+    features = FeatureTable(
         a.view,
         {name: np.concatenate((column, b.numeric[name])) for name, column in a.numeric.items()},
         {name: np.concatenate((column, b.categorical[name])) for name, column in a.categorical.items()},
     )
-    columns = ("at", "impressions", "clicks", "conversions", "value", "weight")
-    return Examples(table, *(np.concatenate((getattr(first, name), getattr(second, name))) for name in columns))
+    names = ("impressions", "clicks", "conversions", "value", "weight")
+    counts = {name: np.concatenate((getattr(first, name), getattr(second, name))) for name in names}
+    maturity = None
+    if first.maturity is not None or second.maturity is not None:
+        known = [np.ones(len(rows)) if rows.maturity is None else rows.maturity for rows in (first, second)]
+        maturity = np.concatenate(known)
+    return Examples(features, at=np.concatenate((first.at, second.at)), maturity=maturity, **counts)
 
 
-def _wanted(kinds: Sequence[str] | None) -> tuple[str, ...]:
-    unknown = [kind for kind in kinds or () if kind not in KINDS]
-    if unknown:
-        raise ConfigurationError(f"kinds of model {', '.join(unknown)}", expected=f"some of {', '.join(KINDS)}")
-    return KINDS if kinds is None else tuple(kinds)
+class _Fitting:
+    """The rows, encoded once for all kinds, and what has been fitted to them so far."""
+
+    def __init__(self, train: Examples, validation: Examples, terms: Terms) -> None:
+        both = joined(train, validation)
+        self.encodings = fit_encoding(train), fit_encoding(both)
+        self.rows, self.later = (Rows.of(examples, self.encodings[0]) for examples in (train, validation))
+        self.all_rows = Rows.of(both, self.encodings[1])
+        self.terms = terms
+        self.early: dict[str, Candidate] = {}
+        self.final: dict[str, Candidate] = {}
+
+    def trial(self, kind: str, on_progress: Callable[[float], None]) -> Trial:
+        """Early and final fit of one kind; those of an ensemble's members come before."""
+        start = time.perf_counter()
+        on_progress(0.0)
+        curve = self._average() if kind == ENSEMBLE else self._fit(kind, on_progress)
+        early, final = (
+            export(fits[kind], encoding)
+            for fits, encoding in zip((self.early, self.final), self.encodings, strict=True)
+        )
+        return Trial(early, final, time.perf_counter() - start, curve)
+
+    def _fit(self, kind: str, on_progress: Callable[[float], None]) -> Curve:
+        curve: list[tuple[int, float]] = []
+        first = replace(
+            self.terms,
+            on_epoch=lambda number, loss: curve.append((number, loss)),
+            on_progress=lambda share: on_progress(share / 2),
+        )
+        second = replace(self.terms, on_progress=lambda share: on_progress((1 + share) / 2))
+        self.early[kind] = TABLE[kind].fit(self.rows, self.later, first)
+        self.final[kind] = TABLE[kind].refit(self.all_rows, self.early[kind], second)
+        return tuple(curve)
+
+    def _average(self) -> Curve:
+        log_odds = {
+            kind: self.early[kind].logits(self.later.numeric, self.later.categories)[:, 0]
+            for kind in MEMBERS
+            if kind in self.early
+        }
+        weights, losses = choose_members(log_odds, self.later.click)
+        for fits in (self.early, self.final):
+            fits[ENSEMBLE] = Ensemble(tuple(fits[kind] for kind in weights), tuple(weights.values()))
+        return tuple(enumerate(losses, start=1))
 
 
-def _fit(kind: str, rows: Rows, later: Rows, seed: int) -> Candidate:
-    match kind:
-        case "constant":
-            return fit_constant(rows)
-        case "smoothed":
-            return fit_smoothed(rows)
-        case "logistic":
-            return fit_logistic(rows)
-        case "trees":
-            return fit_trees(rows, later, seed=seed)
-        case _:
-            return fit_network(rows, later, seed=seed)
-
-
-def _refit(kind: str, rows: Rows, early: Candidate, seed: int) -> Candidate:
-    if isinstance(early, Trees):
-        return fit_trees(rows, seed=seed, rounds=early.rounds)
-    if isinstance(early, Network):
-        return fit_network(rows, seed=seed, epochs=early.epochs)
-    return _fit(kind, rows, rows, seed)
-
-
-def _ensembles(early: dict[str, Candidate], final: dict[str, Candidate], later: Rows) -> tuple[Ensemble, Ensemble]:
-    log_odds = [early[name].logits(later.numeric, later.categories)[:, 0] for name in MEMBERS]
-    weights = fit_weights(log_odds, later.click)
-    kept = [(name, float(weight)) for name, weight in zip(MEMBERS, weights, strict=True) if weight > 0]
-    first, second = (
-        Ensemble(tuple(fits[name] for name, _ in kept), tuple(weight for _, weight in kept)) for fits in (early, final)
-    )
-    return first, second
+def _with_members(wanted: Sequence[str]) -> list[str]:
+    """What has to be fitted, in the order of `KINDS`."""
+    needed = set(wanted)
+    if ENSEMBLE in needed and not needed.intersection(MEMBERS):
+        needed.update(MEMBERS)
+    return [kind for kind in KINDS if kind in needed]

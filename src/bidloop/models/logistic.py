@@ -17,6 +17,7 @@ import scipy.sparse as sparse
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bidloop.core.encoding import Encoding
 from bidloop.models.candidate import Parameters
@@ -104,8 +105,11 @@ class Logistic:
 
 def fit_logistic(rows: Rows) -> Logistic:
     """Fit coefficients and variances for clicks on all rows and for conversions on those with a click."""
-    design = _Design(rows)
-    return Logistic(rows.encoding, (design.fit(rows.click), design.fit(rows.conversion)))
+    # L-BFGS calls BLAS for vectors so short that its threads do little but wait for each other: for minutes, where others
+    # use the same cores. And the last digits would depend on the number of cores.
+    with threadpool_limits(1, user_api="blas"):
+        design = _Design(rows)
+        return Logistic(rows.encoding, (design.fit(rows.click), design.fit(rows.conversion)))
 
 
 class _Design:

@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import xgboost
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from bidloop.core.encoding import Encoding
-from bidloop.models.candidate import Parameters
+from bidloop.models.candidate import OnEpoch, Parameters
 from bidloop.models.graph import Graph
 from bidloop.models.levels import add_levels, levels
 from bidloop.models.relative import Relative
 from bidloop.models.rows import Response, Rows
 
-SETTINGS: dict[str, float | int | str] = {
-    "max_depth": 4,
-    "learning_rate": 0.05,
-    "subsample": 0.7,
-    "colsample_bytree": 0.4,
-    "min_child_weight": 20,
-    "reg_lambda": 5,
-    "max_bin": 64,
-}
 MOST_ROUNDS = 300
 PATIENCE = 40
 FEWEST_ROUNDS = 20
 MOST_LEVELS = 24
 """Categories of more values than this are seen by their rates of the past alone."""
 FEWEST_EVENTS = 20
+SMALLEST_HESSIAN = 1e-16
+"""XGBoost's own bound for the logistic loss."""
+
+
+class TreeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How trees are boosted, in XGBoost's own words.
+
+    Parameters
+    ----------
+    max_depth
+        Questions between the root and a leaf.
+    learning_rate
+        Share of each tree that is taken.
+    subsample, colsample_bytree
+        Share of the rows, and of the columns, that each tree sees.
+    min_child_weight
+        Least sum of p (1 - p) in a leaf.
+    reg_lambda
+        L2 penalty on a leaf's value.
+    max_bin
+        Thresholds tried per column.
+    """
+
+    max_depth: int = 4
+    learning_rate: float = 0.05
+    subsample: float = 0.7
+    colsample_bytree: float = 0.4
+    min_child_weight: float = 20.0
+    reg_lambda: float = 5.0
+    max_bin: int = 64
 
 
 class TreeInput:
@@ -77,6 +101,7 @@ class Trees:
     boosters: tuple[Any, Any]
     bases: tuple[float, float]
     shifts: tuple[float, float]
+    settings: TreeSettings
     name: str = "trees"
 
     @property
@@ -88,11 +113,15 @@ class Trees:
     @property
     def parameters(self) -> Parameters:
         """Settings of the boosting and the number of trees."""
-        return {**SETTINGS, "rounds_click": self.rounds[0], "rounds_conversion": self.rounds[1]}
+        return {
+            **msgspec.structs.asdict(self.settings),
+            "rounds_click": self.rounds[0],
+            "rounds_conversion": self.rounds[1],
+        }
 
     def logits(self, numeric: NDArray[np.float32], categories: NDArray[np.int64]) -> NDArray[np.float64]:
         """Log odds of n rows, shape (n, 2)."""
-        read = xgboost.DMatrix(TreeInput(self.encoding).of(numeric, categories))
+        read = xgboost.DMatrix(TreeInput(self.encoding).of(numeric, categories), nthread=1)
         return np.column_stack(
             [
                 np.full(len(numeric), base - shift) + (0.0 if booster is None else margins(booster, read))
@@ -114,7 +143,13 @@ class Trees:
 
 
 def fit_trees(
-    rows: Rows, later: Rows | None = None, *, seed: int, rounds: tuple[int, int] = (MOST_ROUNDS, MOST_ROUNDS)
+    rows: Rows,
+    later: Rows | None = None,
+    *,
+    seed: int,
+    settings: TreeSettings | None = None,
+    rounds: tuple[int, int] = (MOST_ROUNDS, MOST_ROUNDS),
+    on_epoch: OnEpoch | None = None,
 ) -> Trees:
     """Fit trees for clicks and for conversions.
 
@@ -122,34 +157,65 @@ def fit_trees(
     ----------
     later
         Rows of later days; boosting stops where they no longer gain. Without them it takes exactly `rounds`.
+    rounds
+        Most trees for clicks and for conversions.
+    on_epoch
+        Told the number of trees for clicks and their loss on the later rows after each of them; may raise.
     """
+    settings = settings or TreeSettings()
+    options = msgspec.structs.asdict(settings)
     read = TreeInput(rows.encoding)
     inputs = read.of(rows.numeric, rows.categories)
     further = None if later is None else read.of(later.numeric, later.categories)
 
-    def head(response: Response, held: Response | None, most: int) -> Any:
+    def head(response: Response, held: Response | None, most: int, told: OnEpoch | None) -> Any:
         if not read.names or most == 0 or not response.enough(FEWEST_EVENTS):
             return None
-        known = _matrix(inputs, response, response.base)
         if held is None or further is None or not held.enough(1):
-            return boost(SETTINGS, known, seed=seed, rounds=most if held is None else most // 3)
+            trees = most if held is None else most // 3
+            objective = discounted_objective(response) if _late(response) else None
+            return boost(options, _matrix(inputs, response), seed=seed, rounds=trees, objective=objective)
+        late = _late(response) or _late(held)
         # From the later days' own level: a day that is better for all says nothing of how many trees are too many.
-        watched = _matrix(further, held, held.base)
-        watch = boost(SETTINGS, known, seed=seed, rounds=most, watched=watched)
+        watch = boost(
+            options,
+            _matrix(inputs, response),
+            seed=seed,
+            rounds=most,
+            objective=discounted_objective(response) if late else None,
+            watched=_matrix(further, held),
+            loss=_discounted_loss(held) if late else None,
+            on_epoch=told,
+        )
         return watch[: max(FEWEST_ROUNDS, watch.best_iteration + 1)]
 
     responses = (rows.click, rows.conversion)
     held = (None, None) if later is None else (later.click, later.conversion)
-    boosters = [head(*of) for of in zip(responses, held, rounds, strict=True)]
+    boosters = [head(*of) for of in zip(responses, held, rounds, (on_epoch, None), strict=True)]
     return Trees(
         rows.encoding,
         (boosters[0], boosters[1]),
         (rows.click.base, rows.conversion.base),
         (rows.click.shift, rows.conversion.shift),
+        settings,
     )
 
 
-def boost(settings: dict[str, Any], known: Any, *, seed: int, rounds: int, watched: Any = None) -> Any:
+Objective = Callable[[NDArray[np.float32], Any], tuple[NDArray[np.float64], NDArray[np.float64]]]
+Loss = Callable[[NDArray[np.float32], Any], tuple[str, float]]
+
+
+def boost(
+    settings: dict[str, Any],
+    known: Any,
+    *,
+    seed: int,
+    rounds: int,
+    objective: Objective | None = None,
+    watched: Any = None,
+    loss: Loss | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Any:
     """Boost trees for log odds, one thread and one seed: the same trees each time."""
     return xgboost.train(
         {
@@ -159,14 +225,31 @@ def boost(settings: dict[str, Any], known: Any, *, seed: int, rounds: int, watch
             "nthread": 1,
             "seed": seed,
             "verbosity": 0,
+            "disable_default_eval_metric": loss is not None,
             **settings,
         },
         known,
         rounds,
+        obj=objective,
         evals=[] if watched is None else [(watched, "later")],
+        custom_metric=loss,
         early_stopping_rounds=None if watched is None else PATIENCE,
+        callbacks=None if on_epoch is None else [_Told(on_epoch)],
         verbose_eval=False,
     )
+
+
+class _Told(xgboost.callback.TrainingCallback):
+    """Passes the loss on the watched rows on, tree by tree."""
+
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        super().__init__()
+        self._on_epoch = on_epoch
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        [losses] = evals_log["later"].values()
+        self._on_epoch(epoch + 1, float(losses[-1]))
+        return False
 
 
 def margins(booster: Any, read: Any) -> NDArray[np.float64]:
@@ -209,9 +292,42 @@ def add_trees(graph: Graph, booster: Any, tensor: str) -> str:
     )
 
 
-def _matrix(inputs: NDArray[np.float32], response: Response, base: float) -> Any:
-    total = response.total
-    used = np.flatnonzero(total > 0)
-    matrix = xgboost.DMatrix(inputs[used], label=response.positive[used] / total[used], weight=total[used])
-    matrix.set_base_margin(np.full(len(used), base, dtype=np.float32))
+def _matrix(inputs: NDArray[np.float32], response: Response) -> Any:
+    used = _used(response)
+    matrix = xgboost.DMatrix(inputs[used], nthread=1)
+    if not _late(response):
+        total = response.total[used]
+        matrix.set_label(response.positive[used] / total)
+        matrix.set_weight(total)
+    matrix.set_base_margin(np.full(len(used), response.base, dtype=np.float32))
     return matrix
+
+
+def _used(response: Response) -> NDArray[np.intp]:
+    return np.flatnonzero((response.positive != 0) | (response.negative != 0))
+
+
+def _late(response: Response) -> bool:
+    return bool(np.any(response.negative < 0))
+
+
+def discounted_objective(response: Response) -> Objective:
+    """Slopes of the log likelihood where yes may exceed the trials, which is no label that XGBoost's own objective takes.
+
+    Trials are discounted for conversions that are still to come, so a row may have more yes than trials. The loss stays
+    convex: its second derivative, trials × p (1 - p), does not contain the number of yes.
+    """
+    used = _used(response)
+    positive, total = response.positive[used], response.total[used]
+
+    def objective(margin: NDArray[np.float32], matrix: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        chance = expit(margin.astype(np.float64))
+        return total * chance - positive, np.maximum(total * chance * (1 - chance), SMALLEST_HESSIAN)
+
+    return objective
+
+
+def _discounted_loss(response: Response) -> Loss:
+    used = _used(response)
+    part = Response(response.positive[used], response.negative[used], response.shift)
+    return lambda margin, matrix: ("loss", part.loss(margin.astype(np.float64)))
