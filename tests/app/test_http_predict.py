@@ -32,10 +32,23 @@ def test_the_specs_request_gets_every_field_of_the_specs_response(api):
     answer = api.predict()
     assert answer.status_code == 200
     told = answer.json()
-    assert SPEC_FIELDS | {"decisionId", "confidenceLevel", "measuredCoverage", "bidStages", "degraded"} == told.keys()
+    assert told.keys() == SPEC_FIELDS | {
+        "decisionId",
+        "confidence",
+        "confidenceLevel",
+        "measuredCoverage",
+        "credibleInterval",
+        "conversionRateInterval",
+        "bidStages",
+        "degraded",
+    }
     assert told["modelVersion"] == api.loop.predictor.version != "pooled"
     assert 0 <= told["confidenceInterval"]["lower"] <= told["predictedCTR"] <= told["confidenceInterval"]["upper"] <= 1
     assert told["confidenceLevel"] == 0.95
+    assert 0 <= told["credibleInterval"]["lower"] <= told["predictedCTR"] <= told["credibleInterval"]["upper"] <= 1
+    of_conversions = told["conversionRateInterval"]
+    assert 0 <= of_conversions["lower"] <= told["predictedConversionRate"] <= of_conversions["upper"] <= 1
+    assert 0 < told["confidence"] < 1
     assert told["recommendedBid"] > 0
     assert told["expectedROAS"] > 0
 
@@ -69,7 +82,8 @@ def test_an_answer_is_on_record_under_its_id_with_what_was_asked(api, cell):
     record = api.client.get(f"/v1/decisions/{told['decisionId']}").json()
     assert record["cell"]["historicalMetrics"] == cell["historicalMetrics"]
     assert (record["cell"]["device"], record["cell"]["budget"], record["cell"]["currency"]) == ("desktop", 500.0, "USD")
-    for name in ("predictedCTR", "confidenceInterval", "recommendedBid", "expectedROAS", "bidStages", "modelVersion"):
+    same = ("predictedCTR", "confidenceInterval", "credibleInterval", "conversionRateInterval", "confidence")
+    for name in (*same, "recommendedBid", "expectedROAS", "bidStages", "modelVersion"):
         assert record[name] == told[name]
     assert 0 < record["propensity"] <= 1
     assert record["features"]["device"] == "desktop"

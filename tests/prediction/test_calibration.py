@@ -151,3 +151,11 @@ def test_more_clicks_than_impressions_are_refused_unless_they_are_late() -> None
     with pytest.raises(InvalidInput, match="row 0"):
         fit_calibration([0.0], [1], [0.5], [1])
     assert fit_calibration([0.0], [1], [0.5], [1], late=True).kind == "none"
+
+
+def test_more_late_conversions_than_trials_make_nothing_certain() -> None:
+    z = np.linspace(-4, 0, 400)
+    converted = np.r_[np.zeros(300), np.ones(100)]
+    trials = np.r_[np.ones(300), np.full(100, 0.05)]
+    calibration = fit_calibration(z, converted, trials, np.ones(400), late=True)
+    assert expit(calibration.apply(z)).max() < 0.995

@@ -10,8 +10,11 @@ from bidloop.core.errors import InsufficientData, InvalidInput
 from bidloop.prediction.intervals import (
     Cells,
     IntervalModel,
+    Spread,
     Tier,
+    counted_well,
     fit_intervals,
+    fit_spread,
     group_cells,
     measure_coverage,
 )
@@ -192,5 +195,118 @@ def test_an_interval_carries_the_coverage_that_was_measured_and_survives_json() 
     measured = msgspec.structs.replace(model, measured_coverage=coverage.covered)
     again = msgspec.json.decode(msgspec.json.encode(measured), type=IntervalModel)
     assert again == measured
+    assert again.spread is not None
     assert again.interval(0.02, 100).measured_coverage == coverage.covered
     assert again.interval(0.02, 100).level == 0.95
+
+
+def world_with_a_past(cells: int, seed: int, spread: Spread, *, rate: float = 0.03) -> tuple[Cells, np.ndarray]:
+    """Cells whose true rates lie around the predicted ones the closer, the more was seen of them; and these true rates."""
+    rng = np.random.default_rng(seed)
+    p = np.clip(rate * np.exp(rng.normal(0, 0.7, cells) - 0.245), 1e-5, 0.6)
+    support = np.where(rng.random(cells) < 0.1, 0, np.exp(rng.normal(5.5, 1.5, cells)))
+    m = 1.0 + rng.poisson(np.exp(rng.normal(4, 1.2, cells)))
+    truth = rng.beta(*spread.beta(p, support))
+    return Cells(p, m, rng.binomial(m.astype(int), truth).astype(float), support), truth
+
+
+SPREADS = {
+    "as usual": Spread(unknown=0.5, learning=0.7, floor=0.1, cells=0),
+    "new cells hardly known": Spread(unknown=0.9, learning=1.0, floor=0.1, cells=0),
+    "a model that knows nearly all": Spread(unknown=0.2, learning=0.5, floor=0.05, cells=0),
+    "rates that move from day to day": Spread(unknown=0.6, learning=0.8, floor=0.3, cells=0),
+}
+
+
+def covers(lower: np.ndarray, upper: np.ndarray, truth: np.ndarray, support: np.ndarray) -> bool:
+    """93 to 97 % of the true rates lie inside, and 90 to 99 % of those of cells without much of a past."""
+    inside = (truth >= lower) & (truth <= upper)
+    sparse = support <= np.quantile(support, 0.2)
+    return bool(0.93 <= inside.mean() <= 0.97 and 0.9 <= inside[sparse].mean() <= 0.99)
+
+
+@pytest.mark.parametrize("name", SPREADS)
+def test_credible_intervals_cover_the_true_rates_of_later_cells_as_often_as_they_say(name: str) -> None:
+    cells, _ = world_with_a_past(8000, 1, SPREADS[name])
+    spread = fit_spread(*arguments(cells))
+    later, truth = world_with_a_past(20_000, 2, SPREADS[name])
+    assert covers(*spread.bounds(later.p, later.support, level=0.95), truth, later.support)
+    p, n = later.p, np.maximum(later.support, 1)
+    assert not covers(np.clip(p - 0.95, 0, 1), np.clip(p + 0.95, 0, 1), truth, later.support), "says nothing"
+    wald = 1.96 * np.sqrt(p * (1 - p) / n)
+    assert not covers(p - wald, p + wald, truth, later.support), "counts the past alone"
+
+
+def test_the_true_rate_is_known_better_than_the_coming_one_and_the_better_the_more_was_seen() -> None:
+    cells, _ = world_with_a_past(8000, 3, SPREADS["as usual"])
+    model = fit_intervals(*arguments(cells))
+    assert model.spread is not None
+    p, support = np.full(3, 0.03), np.array([0.0, 500.0, 50_000.0])
+    lower, upper = model.spread.bounds(p, support, level=model.level)
+    width = upper - lower
+    assert width[0] > width[1] > width[2]
+    coming = model.bounds(p, support)
+    assert (width < coming[1] - coming[0]).all()
+
+
+def test_without_evidence_the_spread_is_the_usual_one_and_with_much_of_it_the_worlds() -> None:
+    few, _ = world_with_a_past(3, 4, SPREADS["new cells hardly known"], rate=0.001)
+    assert fit_spread(*arguments(few)).unknown == pytest.approx(0.5, rel=0.1)
+    many, _ = world_with_a_past(40_000, 4, SPREADS["new cells hardly known"])
+    assert fit_spread(*arguments(many)).unknown == pytest.approx(0.9, rel=0.12)
+
+
+def test_counts_are_covered_as_stated_by_a_right_spread_and_less_by_one_that_is_too_sure() -> None:
+    cells, _ = world_with_a_past(6000, 5, SPREADS["rates that move from day to day"], rate=0.05)
+    right = fit_intervals(*arguments(cells))
+    later, _ = world_with_a_past(20_000, 6, SPREADS["rates that move from day to day"], rate=0.05)
+    coverage = measure_coverage(right, *arguments(later))
+    assert coverage.counts_covered == pytest.approx(0.95, abs=0.008)
+    sure = msgspec.structs.replace(right, spread=Spread(unknown=0.05, learning=1.0, floor=0.02, cells=1))
+    measured = measure_coverage(sure, *arguments(later)).counts_covered
+    assert measured is not None
+    assert measured < 0.9
+    told = coverage.told(right)
+    assert told.spread is not None
+    assert (told.measured_coverage, told.spread.measured_coverage) == (coverage.covered, coverage.counts_covered)
+
+
+def test_a_model_of_before_there_were_spreads_can_still_be_read_and_measured() -> None:
+    model = fit_intervals(*arguments(world(2000, 0)))
+    plain = msgspec.to_builtins(model)
+    del plain["spread"]
+    older = msgspec.json.decode(msgspec.json.encode(plain), type=IntervalModel)
+    assert older.spread is None
+    assert measure_coverage(older, *arguments(world(2000, 1))).counts_covered is None
+
+
+@given(
+    p=st.floats(0, 1),
+    support=st.one_of(st.just(float("nan")), st.just(float("inf")), st.floats(-10, 1e12)),
+    unknown=st.floats(1e-3, 10),
+    learning=st.floats(1e-3, 10),
+    floor=st.floats(1e-4, 10),
+    level=st.floats(0.01, 0.999),
+)
+def test_true_rates_lie_inside_zero_and_one_around_the_rate_for_any_input(
+    p: float, support: float, unknown: float, learning: float, floor: float, level: float
+) -> None:
+    spread = Spread(unknown=unknown, learning=learning, floor=floor, cells=1)
+    [lower], [upper] = spread.bounds([p], [support], level=level)
+    assert 0 <= lower <= p <= upper <= 1
+
+
+def test_conversions_of_single_clicks_teach_a_spread_where_that_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.02, 0.2, 500)
+    few = (p, np.ones(500), (rng.random(500) < p).astype(float), np.full(500, 5.0))
+    model = fit_intervals(*few, single=True)
+    assert model.spread is not None
+    lower, upper = model.spread.bounds([0.1], [5.0], level=0.95)
+    assert 0 < lower[0] < 0.07 < 0.14 < upper[0] < 0.5
+
+
+def test_cells_that_a_sample_cannot_count_are_told() -> None:
+    keys = ["few"] * 2 + ["many"] * 12 + ["clicks"] * 3
+    weight = [300.0] * 14 + [1.0] * 3
+    assert counted_well(keys, np.ones(17), weight).tolist() == [False] * 2 + [True] * 12 + [False] * 3

@@ -17,10 +17,10 @@ from bidloop.core.errors import ConfigurationError, CorruptArtifact
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Charge, History
-from bidloop.core.prediction import POOLED
+from bidloop.core.prediction import POOLED, Prediction
 from bidloop.prediction.bundle import Bundle, load_bundle, write_bundle
 from bidloop.prediction.calibration import Calibration, Calibrations
-from bidloop.prediction.intervals import IntervalModel, Tier
+from bidloop.prediction.intervals import IntervalModel, Spread, Tier
 from bidloop.prediction.order_value import OrderValue
 from bidloop.prediction.predictor import Predictor
 from bidloop.prediction.scoring import Scorer
@@ -29,6 +29,9 @@ from bidloop.prediction.settings import PredictionSettings
 INTERVALS = IntervalModel(
     level=0.95, reference=0.02, elasticity=0, tiers=(Tier(0, 500, 0.002, 0.025, 0.025, 500),), measured_coverage=0.948
 )
+SPREAD = Spread(unknown=0.5, learning=0.7, floor=0.1, cells=400, measured_coverage=0.951)
+BOTH = msgspec.structs.replace(INTERVALS, spread=SPREAD)
+OF_CONVERSIONS = msgspec.structs.replace(BOTH, spread=msgspec.structs.replace(SPREAD, measured_coverage=0.947))
 VALUES = OrderValue(pooled=20.0, by_campaign={"shoes": 60.0}, currency="USD", orders=100.0, strength=5.0)
 
 
@@ -51,6 +54,62 @@ def test_a_prediction_holds_calibrated_rates_a_measured_interval_and_the_order_v
         assert prediction.order_value == Money.of(60, "USD")
         assert 0 <= prediction.ctr_interval.lower < prediction.ctr < prediction.ctr_interval.upper <= 1
         assert (prediction.ctr_interval.level, prediction.ctr_interval.measured_coverage) == (0.95, 0.948)
+
+
+def test_true_rates_have_intervals_of_their_own_with_what_was_measured_of_them(
+    small: Any, bundle_of: Callable[..., Bundle]
+) -> None:
+    predictor = Predictor(bundle_of(intervals=BOTH, conversion_intervals=OF_CONVERSIONS))
+    for prediction in predictor.predict(small.opportunities(20), small.table(20)):
+        true_ctr, true_rate = prediction.ctr_credible_interval, prediction.conversion_rate_interval
+        assert true_ctr is not None
+        assert true_rate is not None
+        lower, upper = SPREAD.bounds([prediction.ctr], [prediction.support], level=0.95)
+        assert (true_ctr.lower, true_ctr.upper) == (lower[0], upper[0])
+        assert (true_ctr.level, true_ctr.measured_coverage, true_rate.measured_coverage) == (0.95, 0.951, 0.947)
+        past_clicks = prediction.support * prediction.ctr
+        lower, upper = SPREAD.bounds([prediction.conversion_rate], [past_clicks], level=0.95)
+        assert (true_rate.lower, true_rate.upper) == (lower[0], upper[0])
+        assert 0 < prediction.confidence < 1
+
+
+def test_confidence_is_less_without_a_model_and_none_where_nothing_is_known(
+    small: Any, bundle_of: Callable[..., Bundle]
+) -> None:
+    table, asked = small.table(20), small.opportunities(20)
+    served = Predictor(bundle_of(intervals=BOTH)).predict(asked, table)
+    pooled = Predictor(None).predict(asked, table)
+    assert all(0 < one.confidence < 0.5 for one in pooled)
+    assert np.mean([one.confidence for one in served]) > np.mean([one.confidence for one in pooled])
+    [nothing] = Predictor(None).predict(small.opportunities(), small.unknown())
+    assert nothing.confidence == 0
+    [new] = Predictor(bundle_of(intervals=BOTH)).predict(small.opportunities(), small.unknown())
+    assert 0 < new.confidence < 0.3, "a new cell, of which the model knows what it has seen of others"
+
+
+def test_without_a_spread_the_true_rates_have_plain_intervals_that_nobody_measured(
+    small: Any, bundle_of: Callable[..., Bundle]
+) -> None:
+    [prediction] = Predictor(bundle_of(intervals=INTERVALS)).predict(small.opportunities(), small.table())
+    for interval, rate in (
+        (prediction.ctr_credible_interval, prediction.ctr),
+        (prediction.conversion_rate_interval, prediction.conversion_rate),
+    ):
+        assert interval is not None
+        assert interval.lower < rate < interval.upper
+        assert interval.measured_coverage is None
+
+
+def test_a_prediction_recorded_before_there_were_such_intervals_can_be_read(
+    small: Any, bundle_of: Callable[..., Bundle]
+) -> None:
+    [prediction] = Predictor(bundle_of(intervals=BOTH)).predict(small.opportunities(), small.table())
+    plain = msgspec.to_builtins(prediction)
+    for name in ("ctr_credible_interval", "conversion_rate_interval", "confidence"):
+        del plain[name]
+    older = msgspec.convert(plain, Prediction)
+    assert (older.ctr_credible_interval, older.conversion_rate_interval, older.confidence) == (None, None, 0.0)
+    assert older.ctr_interval == prediction.ctr_interval
 
 
 def test_without_a_model_pooled_rates_answer_and_say_so(small: Any) -> None:
@@ -253,7 +312,13 @@ anything = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.floats(0
 @pytest.fixture(scope="module")
 def served(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("models")
-    parts = {"model": small.model(), "intervals": INTERVALS, "view": {}, "view_version": small.view}
+    parts = {
+        "model": small.model(),
+        "intervals": BOTH,
+        "conversion_intervals": OF_CONVERSIONS,
+        "view": {},
+        "view_version": small.view,
+    }
     return Predictor(load_bundle(folder / write_bundle(folder, created_at=datetime(2026, 1, 1, tzinfo=UTC), **parts)))
 
 
@@ -270,6 +335,13 @@ def test_every_answer_is_a_rate_inside_its_interval_whatever_the_features(
     assert 0 < prediction.conversion_rate < 1
     assert 0 <= prediction.ctr_interval.lower <= prediction.ctr <= prediction.ctr_interval.upper <= 1
     assert 0 <= prediction.support < float("inf")
+    assert 0 <= prediction.confidence <= 1
+    for interval, rate in (
+        (prediction.ctr_credible_interval, prediction.ctr),
+        (prediction.conversion_rate_interval, prediction.conversion_rate),
+    ):
+        assert interval is not None
+        assert 0 <= interval.lower <= rate <= interval.upper <= 1
 
 
 def test_nothing_asked_gives_nothing(small: Any, bundle_of: Callable[..., Bundle]) -> None:

@@ -116,6 +116,9 @@ ANSWER = (
     "predictedConversionRate",
     "lower",
     "upper",
+    "credibleLower",
+    "credibleUpper",
+    "confidence",
     "recommendedBid",
     "expectedROAS",
     "modelVersion",
@@ -126,12 +129,15 @@ ANSWER = (
 
 
 def _answer(decision: Decision) -> dict[str, Any]:
-    prediction = decision.prediction
+    prediction, credible = decision.prediction, decision.prediction.ctr_credible_interval
     return {
         "predictedCTR": prediction.ctr,
         "predictedConversionRate": prediction.conversion_rate,
         "lower": prediction.ctr_interval.lower,
         "upper": prediction.ctr_interval.upper,
+        "credibleLower": "" if credible is None else credible.lower,
+        "credibleUpper": "" if credible is None else credible.upper,
+        "confidence": prediction.confidence,
         "recommendedBid": decision.bid.amount,
         "expectedROAS": decision.expectation.roas,
         "modelVersion": prediction.model_version,

@@ -8,7 +8,7 @@ from rich.markup import escape
 from bidloop.app.terminal import out, print_table
 from bidloop.core.decision import Decision
 from bidloop.core.money import MICROS
-from bidloop.core.prediction import Attribution
+from bidloop.core.prediction import Attribution, Interval
 from bidloop.loop import Loop
 
 
@@ -56,8 +56,9 @@ def print_explanation(told: Explanation) -> None:
     coverage = f", measured {interval.measured_coverage:.1%}" if interval.measured_coverage is not None else ""
     out.print(
         f"click rate {prediction.ctr:.4%} [{interval.lower:.4%}, {interval.upper:.4%}] "
-        f"at {interval.level:.0%}{coverage}; conversion rate {prediction.conversion_rate:.3%}; "
-        f"propensity of this bid {decision.propensity:.4g}"
+        f"at {interval.level:.0%}{coverage}; the true one {_bounds(prediction.ctr_credible_interval)}; "
+        f"conversion rate {prediction.conversion_rate:.3%} {_bounds(prediction.conversion_rate_interval)}; "
+        f"confidence {prediction.confidence:.2f}; propensity of this bid {decision.propensity:.4g}"
     )
     for reason in decision.degraded:
         out.print(f"[yellow]degraded:[/yellow] {reason}")
@@ -79,3 +80,7 @@ def print_explanation(told: Explanation) -> None:
         out.print("\n[green]Recomputed from its record: equal to the last bit.[/green]")
     else:
         out.print(f"\n[red]Recomputed from its record: differs in {', '.join(told.differences)}.[/red]")
+
+
+def _bounds(interval: Interval | None) -> str:
+    return "unknown" if interval is None else f"[{interval.lower:.4%}, {interval.upper:.4%}]"

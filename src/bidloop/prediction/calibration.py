@@ -233,10 +233,12 @@ def _isotonic_knots(z: Floats, c: Floats, m: Floats, w: Floats) -> tuple[tuple[f
     clicked = np.asarray(np.bincount(where, w * c), dtype=np.float64)
     values, shown, clicked = values[shown > 0], shown[shown > 0], clicked[shown > 0]
     blocks = isotonic_regression(clicked / shown, weights=shown).blocks[:-1]
-    mass, average = np.add.reduceat(shown, blocks), float(clicked.sum() / shown.sum())
-    rate = (np.add.reduceat(clicked, blocks) + 1) / (mass + 1 / average)
+    trials, events = np.add.reduceat(shown, blocks), np.add.reduceat(clicked, blocks)
+    average = min(float(clicked.sum() / shown.sum()), 0.5)
+    # Of what is late more may have come than there are trials; that makes nothing certain.
+    rate = (events + 1) / (np.maximum(trials, events) + 1 / average)
     rate = np.clip(np.maximum.accumulate(rate), 1e-12, 1 - 1e-12)
-    centre = np.add.reduceat(shown * values, blocks) / mass
+    centre = np.add.reduceat(shown * values, blocks) / trials
     return tuple(zip(centre.tolist(), np.log(rate / (1 - rate)).tolist(), strict=True))
 
 

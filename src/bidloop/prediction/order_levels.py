@@ -23,6 +23,8 @@ LENT_ORDERS = 10.0
 """Orders' worth of all campaigns' variance in that of one campaign: its giant orders may not have come yet."""
 LEAST_SHARE = 0.1
 """Own averages below this share of the level, as refunds make them, count as this much: estimates stay above 0."""
+SEVERAL = 5
+"""An order is not cut below the fifth largest, relative to what was expected: a price list may have two prices far apart."""
 LEAST_FACTOR = 1e-3
 """What all orders are worth at least, refunds taken off, as a share of what those with a value are."""
 MOST_ROUNDS, CLOSE = 200, 1e-6
@@ -108,8 +110,12 @@ def fit_groups(told: Told, where: NDArray[np.intp], groups: int) -> GroupFit:
 
 
 def _total(told: Told, estimate: Floats) -> tuple[float, Floats]:
-    """By how much the rows are worth more than estimated, giant ones cut, and each row relative to that."""
-    most = estimate * (told.orders.sum() / told.orders) ** (2 / 3)
+    """By how much the rows are worth more than estimated, giant ones cut, and each row relative to that.
+
+    What was seen several times is no accident, and is not cut.
+    """
+    seen = np.sort(told.value / estimate)[::-1][min(SEVERAL, len(estimate)) - 1]
+    most = estimate * np.maximum((told.orders.sum() / told.orders) ** (2 / 3), seen)
     value = np.clip(told.value, -most, most)
     # Above 0 also where refunds leave nothing of what is not cut.
     factor = max(float(np.sum(told.mass * value) / np.sum(told.mass * estimate)), LEAST_FACTOR)

@@ -167,9 +167,9 @@ def fit_order_value(
        than chance (Hausman, 1978), so that a campaign with very many orders gets its own average.
     3. *Total.* One factor for all makes estimates add up to the value of all orders, up to a cut: an order counts up to its
        estimate times N ** (2 / 3) of N orders in all, the truncated mean of Bubeck, Cesa-Bianchi and Lugosi (2013,
-       arXiv 1209.1727) for values with a moment of order 1.5. So one order of a campaign of average level, be it a typing
-       error, adds at most about N ** (-1 / 3) to all estimates: 5 % with 10,000 orders. Of Pareto values with a tail of 1.5
-       the cut takes 2 % then, of lighter tails less.
+       arXiv 1209.1727) for values with a moment of order 1.5, though never less than the fifth largest. So one order of a
+       campaign of average level, be it a typing error, adds at most about N ** (-1 / 3) to all estimates: 5 % with 10,000
+       orders. Of Pareto values with a tail of 1.5 the cut takes 2 % then, of lighter tails less.
 
     Cells go the same way, their orders taken relative to their campaign's estimate.
 

@@ -23,14 +23,17 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, expit
+from scipy.special import expit
 
 from bidloop.core.feature_table import UNAVAILABLE, FeatureTable
 from bidloop.core.landscape import Landscape
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Opportunity
-from bidloop.core.prediction import POOLED, Attribution, Interval, Prediction
+from bidloop.core.prediction import POOLED, Attribution, Prediction
 from bidloop.prediction.bundle import Bundle
+from bidloop.prediction.confidence import confidence
+from bidloop.prediction.order_value import cell_of
+from bidloop.prediction.rate_intervals import RateIntervals
 from bidloop.prediction.scoring import LandscapeScorer, Scorer
 from bidloop.prediction.settings import PredictionSettings
 
@@ -142,29 +145,31 @@ class Predictor:
         for i, rates in enumerate(pooled):
             if rates is not None:
                 ctr[i], conversion_rate[i] = rates.ctr, rates.conversion_rate
-        lower, upper, calibrated = self._bounds(served, ctr, support, lacking)
-        level, measured = self._promise(served)
+        intervals = RateIntervals.of(
+            None if served is None else served.bundle, self.settings, ctr, conversion_rate, support, lacking
+        )
+        fell_back = lacking | ~intervals.calibrated
+        certain = confidence(ctr, intervals.true_ctr.lower, intervals.true_ctr.upper, support * ctr, fell_back)
         predictions = []
         for i, opportunity in enumerate(opportunities):
             rates = pooled[i]
-            order_value, trouble = _order_value(served, opportunity)
+            order_value, around, trouble = _order_value(served, opportunity, intervals.true_ctr.level)
             reasons = [] if rates is None else [reason, *rates.reasons]
-            if not calibrated[i]:
+            if not intervals.calibrated[i]:
                 reasons.append("interval_not_calibrated")
-            interval = (
-                Interval(float(lower[i]), float(upper[i]), level, measured)
-                if calibrated[i]
-                else Interval(float(lower[i]), float(upper[i]), self.settings.level)
-            )
             predictions.append(
                 Prediction(
                     ctr=float(ctr[i]),
                     conversion_rate=float(conversion_rate[i]),
-                    ctr_interval=interval,
+                    ctr_interval=intervals.ctr.interval(i),
                     order_value=order_value,
                     model_version=POOLED if served is None else served.bundle.version,
                     support=float(support[i]),
                     degraded=(*reasons, *trouble),
+                    ctr_credible_interval=intervals.true_ctr.interval(i),
+                    conversion_rate_interval=intervals.true_conversion_rate.interval(i),
+                    confidence=float(certain[i]),
+                    order_value_interval=around,
                 )
             )
         return predictions
@@ -261,28 +266,6 @@ class Predictor:
         cvr = settings.prior_conversion_rate if cvr is None else cvr
         return _Pooled(min(max(ctr, SMALLEST), 1 - SMALLEST), min(max(cvr, SMALLEST), 1 - SMALLEST), reasons)
 
-    def _bounds(
-        self, served: _Served | None, ctr: Floats, support: Floats, pooled: NDArray[np.bool_]
-    ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """Bounds of the CTR, and whether they are those that the model was calibrated for."""
-        if served is not None and (intervals := served.bundle.intervals) is not None and not pooled.all():
-            calibrated = ~pooled
-            lower, upper = intervals.bounds(ctr, support)
-        else:
-            calibrated = np.zeros(len(ctr), dtype=bool)
-            lower, upper = np.zeros(len(ctr)), np.ones(len(ctr))
-        if not calibrated.all():
-            strength = np.maximum(self.settings.prior_clicks / ctr, np.minimum(support, self.settings.pooled_support))
-            tail = (1 - self.settings.level) / 2
-            a, b = ctr * strength, (1 - ctr) * strength
-            lower = np.where(calibrated, lower, np.minimum(betaincinv(a, b, tail), ctr))
-            upper = np.where(calibrated, upper, np.maximum(betaincinv(a, b, 1 - tail), ctr))
-        return lower, upper, calibrated
-
-    def _promise(self, served: _Served | None) -> tuple[float, float | None]:
-        intervals = None if served is None else served.bundle.intervals
-        return (self.settings.level, None) if intervals is None else (intervals.level, intervals.measured_coverage)
-
 
 @dataclass(frozen=True)
 class _Pooled:
@@ -343,13 +326,17 @@ def _drawn(rate: float, trials: float, prior: float, events: float) -> float | N
     return (rate * trials + events) / (trials + events / prior)
 
 
-def _order_value(served: _Served | None, opportunity: Opportunity) -> tuple[Money | None, tuple[str, ...]]:
+def _order_value(
+    served: _Served | None, opportunity: Opportunity, level: float
+) -> tuple[Money | None, tuple[Money, Money] | None, tuple[str, ...]]:
+    """What a conversion is worth, between which amounts, and why that is not known."""
     values = None if served is None else served.bundle.order_value
     if values is None:
-        return None, ()
+        return None, None, ()
     if values.currency != opportunity.currency:
-        return None, ("order_value_in_other_currency",)
-    return values.of(opportunity.campaign_id), ()
+        return None, None, ("order_value_in_other_currency",)
+    campaign, cell = opportunity.campaign_id, cell_of(opportunity)
+    return values.of(campaign, cell), values.interval(campaign, cell, level=level), ()
 
 
 def _grid(lowest: float, highest: float, points: int) -> Floats:

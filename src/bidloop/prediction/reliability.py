@@ -17,6 +17,8 @@ from bidloop.core.errors import InvalidInput
 
 Floats: TypeAlias = NDArray[np.float64]
 
+TIER = "traffic tier"
+"""What the field is called that says how large a row's campaign is."""
 HEAD, MIDDLE, TAIL = "head", "middle", "tail"
 HEAD_SHARE, MIDDLE_SHARE = 0.5, 0.9
 """Shares of all impressions at which the head and the middle end."""

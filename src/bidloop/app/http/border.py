@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from bidloop.app.http.schema import (
+    AmountInterval,
     CampaignData,
     ConfidenceInterval,
     DecisionRecord,
@@ -17,13 +18,14 @@ from bidloop.app.http.schema import (
     FieldError,
     HistoricalMetrics,
     PredictionResponse,
+    RateInterval,
     Stage,
     State,
 )
 from bidloop.core.decision import BidStage, Decision
 from bidloop.core.money import MICROS, Money
 from bidloop.core.opportunity import History, Opportunity
-from bidloop.core.prediction import Attribution
+from bidloop.core.prediction import Attribution, Interval
 from bidloop.events.privacy import Privacy
 
 
@@ -119,6 +121,9 @@ def answer_of(decision: Decision, *, milliseconds: float, drivers: Sequence[Attr
         predicted_ctr=prediction.ctr,
         predicted_conversion_rate=prediction.conversion_rate,
         confidence_interval=ConfidenceInterval(lower=interval.lower, upper=interval.upper),
+        credible_interval=_true(prediction.ctr_credible_interval),
+        conversion_rate_interval=_true(prediction.conversion_rate_interval),
+        confidence=prediction.confidence,
         recommended_bid=decision.bid.amount,
         expected_roas=_finite(decision.expectation.roas),
         model_version=prediction.model_version,
@@ -147,9 +152,13 @@ def record_of(decision: Decision, drivers: Sequence[Attribution]) -> DecisionRec
         predicted_ctr=prediction.ctr,
         predicted_conversion_rate=prediction.conversion_rate,
         confidence_interval=ConfidenceInterval(lower=interval.lower, upper=interval.upper),
+        credible_interval=_true(prediction.ctr_credible_interval),
+        conversion_rate_interval=_true(prediction.conversion_rate_interval),
+        confidence=prediction.confidence,
         confidence_level=interval.level,
         measured_coverage=interval.measured_coverage,
         order_value=_amount(prediction.order_value),
+        order_value_interval=_amounts(prediction.order_value_interval),
         support=prediction.support,
         model_version=prediction.model_version,
         feature_view=decision.features.view,
@@ -226,6 +235,14 @@ def _stage(stage: BidStage) -> Stage:
         code=stage.code,
         sentence=stage.sentence,
     )
+
+
+def _amounts(around: tuple[Money, Money] | None) -> AmountInterval | None:
+    return None if around is None else AmountInterval(lower=around[0].amount, upper=around[1].amount)
+
+
+def _true(interval: Interval | None) -> RateInterval | None:
+    return None if interval is None else RateInterval(lower=interval.lower, upper=interval.upper)
 
 
 def _amount(money: Money | None) -> float | None:

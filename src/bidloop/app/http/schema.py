@@ -118,6 +118,13 @@ class ConfidenceInterval(Answer, frozen=True, kw_only=True):
     upper: Annotated[Rate, Meta(description="Upper bound of the CTR.", examples=[0.054])]
 
 
+class RateInterval(Answer, frozen=True, kw_only=True):
+    """Where the true rate of this cell lies, at `confidenceLevel`."""
+
+    lower: Annotated[Rate, Meta(description="Lower bound of the rate.", examples=[0.038])]
+    upper: Annotated[Rate, Meta(description="Upper bound of the rate.", examples=[0.049])]
+
+
 class Stage(Answer, frozen=True, kw_only=True):
     """One stage of the bid: what came in, what went out, and why. Amounts in the unit of the charge."""
 
@@ -128,6 +135,13 @@ class Stage(Answer, frozen=True, kw_only=True):
     sentence: Annotated[str, Meta(description="The same as a sentence, with the figures.")]
 
 
+class AmountInterval(Answer, frozen=True, kw_only=True):
+    """Between which amounts something lies, at `confidenceLevel`; account currency."""
+
+    lower: Annotated[float, Meta(description="Lower bound.", examples=[48.2])]
+    upper: Annotated[float, Meta(description="Upper bound.", examples=[71.9])]
+
+
 class PredictionResponse(Answer, frozen=True, kw_only=True):
     """What is expected of the cell, the bid that follows from it, and why."""
 
@@ -135,7 +149,21 @@ class PredictionResponse(Answer, frozen=True, kw_only=True):
         name="predictedCTR"
     )
     predicted_conversion_rate: Annotated[Rate, Meta(description="P(conversion | click).", examples=[0.058])]
-    confidence_interval: Annotated[ConfidenceInterval, Meta(description="Interval of the CTR.")]
+    confidence_interval: Annotated[
+        ConfidenceInterval, Meta(description="Where the realised CTR of the coming impressions will lie.")
+    ]
+    credible_interval: Annotated[
+        RateInterval | None, Meta(description="Where the true CTR lies: without the luck of the coming impressions.")
+    ]
+    conversion_rate_interval: Annotated[RateInterval | None, Meta(description="Where the true conversion rate lies.")]
+    confidence: Annotated[
+        Rate,
+        Meta(
+            description="How much the CTR can be leaned on: more for a narrower interval and for more data; 0 where nothing "
+            "is known.",
+            examples=[0.87],
+        ),
+    ]
     recommended_bid: Annotated[
         Amount,
         Meta(
@@ -168,7 +196,9 @@ class PredictionResponse(Answer, frozen=True, kw_only=True):
     ]
     measured_coverage: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
-        Meta(description="Share that the interval covered when last measured on held-out data; null before that."),
+        Meta(
+            description="Share that `confidenceInterval` covered when last measured on held-out data; null before that."
+        ),
     ]
     bid_stages: Annotated[list[Stage], Meta(description="The stages of the bid, in their order.")]
     degraded: Annotated[list[str], Meta(description="Why this is less than it should be; empty when nothing is wrong.")]
@@ -221,10 +251,18 @@ class DecisionRecord(Answer, frozen=True, kw_only=True):
     predicted_ctr: Rate = field(name="predictedCTR")
     predicted_conversion_rate: Rate
     confidence_interval: ConfidenceInterval
+    credible_interval: Annotated[
+        RateInterval | None, Meta(description="Null in records of before there was one, as the next.")
+    ]
+    conversion_rate_interval: RateInterval | None
+    confidence: Annotated[Rate, Meta(description="0 in records of before it was told.")]
     confidence_level: Rate
     measured_coverage: Annotated[float, Meta(ge=0, le=1)] | None
     order_value: Annotated[
         float | None, Meta(description="Expected value of a conversion; null where none carried one.")
+    ]
+    order_value_interval: Annotated[
+        AmountInterval | None, Meta(description="Where that expected value lies; null where it cannot be said.")
     ]
     support: Annotated[float, Meta(description="Effective number of past impressions behind the cell's rate.")]
     model_version: str
