@@ -30,8 +30,8 @@ format: $(VENV)/.dev ## put the code in shape
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
-bench: $(VENV)/.dev ## every benchmark, with its peer in the same run
-	@for name in ctr rtb ingest features backfill; do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+bench: $(VENV)/.bench ## every benchmark, with its peer in the same run
+	@for name in ctr training intervals late_conversions order_value rtb ingest features backfill; do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 chaos: $(VENV)/.dev ## the kill test: 200,000 events while everything is killed with -9, again and again
 	$(BIN)/python -m benchmarks.chaos
@@ -66,4 +66,8 @@ $(VENV)/.runtime: $(BIN)/python requirements/runtime.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.lock
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements/dev.lock
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -r requirements/bench.txt
 	@touch $@

@@ -45,6 +45,7 @@ from bidloop.features.view import FeatureView
 from bidloop.follower import Follower
 from bidloop.outcomes.joining import Joiner
 from bidloop.outcomes.ports import DecisionLog, History
+from bidloop.outcomes.settings import OutcomeSettings
 from bidloop.prediction.bundle import load_bundle
 from bidloop.prediction.predictor import Predictor
 from bidloop.retraining.settings import RenewalSettings
@@ -52,7 +53,8 @@ from bidloop.retraining.shelf import Shelf
 from bidloop.retraining.warm_start import warm_start
 
 if TYPE_CHECKING:
-    from bidloop.retraining.renewal import Renewal
+    from bidloop.models.hyperparameters import Hyperparameters
+    from bidloop.retraining.evidence import Renewal
 
 _log = logging.getLogger(__name__)
 
@@ -81,8 +83,8 @@ class Loop:
         The model bundles, and which of them serves.
     policies
         Folder of the bidding settings that ever decided, by version, so that an old decision can be made again.
-    renewal
-        How the history is split and what is trained.
+    renewal, outcomes
+        How the history is split and what is trained, and how long conversions are waited for.
     ids
         Where decision ids come from; exploration's draw is a hash of the id, so seeded ids make a run repeatable.
     health
@@ -110,6 +112,7 @@ class Loop:
         shelf: Shelf,
         policies: Path,
         renewal: RenewalSettings,
+        outcomes: OutcomeSettings,
         ids: Callable[[Clock], str] | None = None,
         health: FeatureHealth | None = None,
     ) -> None:
@@ -128,6 +131,7 @@ class Loop:
         self.shelf = shelf
         self.policies = policies
         self.renewal = renewal
+        self.outcomes = outcomes
         self._new_id = ids or new_decision_id
         self._last_bids: dict[tuple[str, ...], Money] = {}
         self._follower = Follower(log, joiner, features, self.health, clock)
@@ -235,17 +239,64 @@ class Loop:
                 if state.remaining is not None:  # it had a budget, and so a pace
                     self.pacer.start(about.campaign_id, state.multiplier)
 
-    def renew(self, on_progress: Callable[[str, float], None] | None = None) -> Renewal:
-        """Train anew on the history, keep what does best on held-out days, and serve it."""
-        from bidloop.retraining.renewal import renew  # brings the training frameworks, which deciding must not load
+    def renew(
+        self,
+        on_progress: Callable[[str, float], None] | None = None,
+        *,
+        hyperparameters: Hyperparameters | None = None,
+        tune_seconds: float | None = None,
+        promote: bool = True,
+    ) -> Renewal:
+        """Train anew on the history, keep what does best on held-out days, and serve it.
 
-        self.history.sync()
-        renewal = renew(
-            self.history, self.view, self.shelf, self.renewal, now=self.clock.now(), on_progress=on_progress
-        )
-        self.shelf.promote(renewal.version)
-        self.predictor.swap(load_bundle(self.shelf.path(renewal.version)))
-        self.start_pacing()
+        Parameters
+        ----------
+        hyperparameters
+            Settings of each kind of model, such as an earlier tuning found.
+        tune_seconds
+            Look for better ones first, for so long.
+        promote
+            Whether what is best serves at once; otherwise it is the challenger, and what serves stays.
+
+        Raises
+        ------
+        InsufficientData
+            When there are too few rows or days.
+        Unavailable
+            When another process trains in the same place.
+        """
+        from bidloop.retraining.renewal import renew  # brings the training frameworks, which deciding must not load
+        from bidloop.retraining.training_set import read_training_set
+        from bidloop.retraining.unfinished import unfinished_training
+
+        report = on_progress or (lambda doing, share: None)
+        with unfinished_training(self.shelf.folder / ".training") as folder:
+            self.history.sync()
+            data = read_training_set(
+                self.history,
+                self.view,
+                self.renewal,
+                now=self.clock.now(),
+                window_days=self.outcomes.conversion_window_days,
+                on_progress=lambda doing, share: report(doing, 0.1 * share),
+            )
+            renewal = renew(
+                data,
+                self.history,
+                self.view,
+                self.shelf,
+                self.renewal,
+                now=self.clock.now(),
+                hyperparameters=hyperparameters,
+                tune_seconds=tune_seconds,
+                unfinished=folder,
+                on_progress=lambda doing, share: report(doing, 0.1 + 0.9 * share),
+            )
+        self.shelf.propose(renewal.version)
+        if promote:
+            self.shelf.promote(renewal.version, self.clock.now())
+            self.predictor.swap(load_bundle(self.shelf.path(renewal.version)))
+            self.start_pacing()
         return renewal
 
     def start_pacing(self) -> dict[str, float]:

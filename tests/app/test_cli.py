@@ -68,6 +68,8 @@ COMMANDS = (
     ["features"], ["features", "list"], ["features", "show"], ["features", "diff"], ["features", "lineage"],
     ["features", "backfill"], ["features", "health"], ["features", "docs"],
     ["quarantine", "replay"], ["quarantine", "dismiss"], ["privacy"], ["privacy", "export"], ["privacy", "erase"],
+    ["models"], ["models", "list"], ["models", "show"], ["models", "compare"], ["models", "promote"], ["models", "rollback"],
+    ["models", "record"], ["models", "ui"],
 )  # fmt: skip
 
 
@@ -219,14 +221,43 @@ def test_the_real_campaign_report_is_taken_in(bidloop: Run, data: Callable[[str]
 
 
 def test_training_prints_every_candidate_and_puts_the_best_on_the_shelf(bidloop: Run, trained: Trained) -> None:
-    renewal = bidloop("train", *trained.at(), "--json").json
-    assert set(renewal["clicks"]) == {"constant", "logistic"}
-    assert renewal["rows"] == {"fit": 80, "validation": 16, "held_out": 32}
+    told = bidloop("train", *trained.at(), "--json").json
+    renewal = told["renewal"]
+    assert {candidate["kind"] for candidate in renewal["candidates"]} == {"constant", "logistic"}
+    assert renewal["data"]["rows"] == {"fit": 80, "validation": 16, "held_out": 32}
+    assert (told["promoted"], told["settings_from"], told["unrecorded"]) == (True, "defaults", "")
     assert (trained.home / "models" / "champion").read_text().strip() == renewal["version"]
     table = bidloop("train", *trained.at())
     assert table.code == 0
     assert f"{renewal['winner']} ← serves" in table.out
-    assert "is on the shelf" in table.out
+    assert "is on the shelf and serves" in table.out
+
+
+def test_a_model_that_is_not_promoted_is_the_challenger(bidloop: Run, trained: Trained) -> None:
+    trained.config.write_text(trained.config.read_text().replace("[renewal]", "[renewal]\nheld_out_days = 3"))
+    told = bidloop("train", *trained.at(), "--no-promote")
+    assert told.code == 0
+    assert "is the challenger" in told.out
+    assert (trained.home / "models" / "champion").read_text().strip() == trained.version
+    assert (trained.home / "models" / "challenger").read_text().strip() != trained.version
+
+
+def test_tuning_takes_its_time_and_its_findings_serve_later_trainings(bidloop: Run, trained: Trained) -> None:
+    trained.config.write_text(trained.config.read_text().replace('"logistic"', '"trees"'))
+    told = bidloop("train", *trained.at(), "--tune", "2s", "--json").json
+    assert told["settings_from"] == "tuned now"
+    tuned = told["renewal"]["tuned"]
+    assert list(tuned) == ["trees"]
+    assert tuned["trees"]["trials"][0]["state"] == "complete"
+    kept = trained.home / "hyperparameters.json"
+    assert f"those of an earlier tuning, {kept}" in bidloop("train", *trained.at()).out
+    assert bidloop("train", *trained.at(), "--defaults", "--json").json["settings_from"] == "defaults"
+    kept.write_text("{")
+    refused(bidloop("train", *trained.at()), "hyper-parameters in", "train with --defaults")
+
+
+def test_a_time_that_is_none_is_refused_before_anything_is_read(bidloop: Run) -> None:
+    refused(bidloop("train", "--tune", "soon"), "'soon' as a length of time", "90s")
 
 
 def test_training_on_too_little_says_what_to_do(bidloop: Run, tmp_path: Path) -> None:

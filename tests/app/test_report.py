@@ -18,6 +18,7 @@ from bidloop.app.report.content import (
     Lean,
     ModelRow,
     PolicyRow,
+    ReliabilityRow,
     Report,
     SampleDecision,
 )
@@ -49,10 +50,20 @@ def a_report(name: str = "spring") -> Report:
         policies=(policy, msgspec.structs.replace(policy, policy=name, value=None, cpa=None, roas=None)),
         models=(model,),
         conversion_models=(
-            msgspec.structs.replace(model, model="constant", auc=None, auc_interval=None, serves=False),
+            msgspec.structs.replace(
+                model, model="constant", auc=None, auc_interval=None, serves=False, behind=(0.0001, 0.0004)
+            ),
         ),
         calibration=(CalibrationPoint(predicted=0.01, observed=0.012, lower=0.008, upper=0.016),),
+        reliability=(
+            ReliabilityRow(field="device", value=name, impressions=900.0, clicks=9.0, ratio=1.1, interval=(0.6, 2.1)),
+            ReliabilityRow(
+                field="traffic tier", value="tail", impressions=5.0, clicks=0, ratio=None, interval=(2.0, None)
+            ),
+        ),
         coverage=(CoverageRow(tier=name, cells=120, covered=0.942, mean_width=0.031),),
+        conversion_coverage=(CoverageRow(tier=name, cells=60, covered=0.951, mean_width=0.2),),
+        maturity=(Curve(name=name, x=(0.0, 1.0, 30.0), y=(0.1, 0.5, 1.0)),),
         landscape=curve,
         spend=curve,
         clicks=curve,
@@ -74,7 +85,10 @@ def nothing_optional() -> Report:
         models=(),
         conversion_models=(),
         calibration=(),
+        reliability=(),
         coverage=(),
+        conversion_coverage=(),
+        maturity=(),
         landscape=(),
         spend=(),
         clicks=(),

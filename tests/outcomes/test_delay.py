@@ -69,7 +69,9 @@ def truth(draw: Draw, days: NDArray[np.float64], stretch: float = 1.0) -> NDArra
 
 
 @pytest.mark.parametrize(
-    ("draw", "kind"), [(exponential, "exponential"), (heavy, "weibull"), (two_bumps, "buckets")], ids=lambda v: str(v)
+    ("draw", "kind"),
+    [(exponential, "exponential"), (heavy, "weibull"), (two_bumps, "buckets")],
+    ids=["exponential", "weibull", "buckets"],
 )
 def test_the_shape_is_chosen_that_the_conversions_have_and_its_curve_is_theirs(draw: Draw, kind: Kind) -> None:
     delays = known(draw, 6000)

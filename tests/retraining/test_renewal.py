@@ -17,15 +17,17 @@ from bidloop.app.wiring import House, open_house
 from bidloop.core.clock import ManualClock
 from bidloop.core.errors import InsufficientData
 from bidloop.core.event import ClickReceived, ConversionReported, Event, ImpressionServed
-from bidloop.core.examples import Examples
-from bidloop.core.feature_table import FeatureTable
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Charge, Opportunity
 from bidloop.features.views import campaign_view
+from bidloop.outcomes.delay import DelayModel
 from bidloop.outcomes.settings import OutcomeSettings
 from bidloop.prediction.bundle import load_bundle
-from bidloop.retraining.renewal import Renewal, _counted_well, renew
+from bidloop.prediction.reliability import TIER
+from bidloop.retraining.evidence import Renewal
+from bidloop.retraining.renewal import renew
 from bidloop.retraining.settings import RenewalSettings
+from bidloop.retraining.training_set import read_training_set
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS, PER_DAY = 6, 400
@@ -76,7 +78,10 @@ def a_house(home: Path, events: Sequence[Event], conversion_window_days: float =
 
 def train(house: House, *, now: datetime = NOW, **settings: Any) -> Renewal:
     given = {"kinds": ("constant", "logistic"), "minimum_rows": 100} | settings
-    return renew(house.history, campaign_view(), house.shelf, RenewalSettings(**given), now=now)
+    chosen = RenewalSettings(**given)
+    window = house.settings.outcomes.conversion_window_days
+    data = read_training_set(house.history, campaign_view(), chosen, now=now, window_days=window)
+    return renew(data, house.history, campaign_view(), house.shelf, chosen, now=now)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +96,9 @@ def renewal(house: House) -> Renewal:
 
 def test_the_best_on_held_out_days_is_written_and_the_evidence_told(house: House, renewal: Renewal) -> None:
     assert renewal.winner == "logistic"
-    assert set(renewal.clicks) == {"constant", "logistic"}
-    assert renewal.clicks["logistic"].log_loss == min(quality.log_loss for quality in renewal.clicks.values())
-    assert renewal.rows == {"fit": 3 * PER_DAY, "validation": PER_DAY, "held_out": 2 * PER_DAY}
+    assert [candidate.kind for candidate in renewal.candidates] == ["logistic", "constant"]
+    assert renewal.best.clicks.log_loss < renewal.candidates[1].clicks.log_loss
+    assert renewal.data.rows == {"fit": 3 * PER_DAY, "validation": PER_DAY, "held_out": 2 * PER_DAY}
     bundle = load_bundle(house.shelf.path(renewal.version))
     assert bundle.model.name == "logistic"
     assert bundle.view_version == campaign_view().version
@@ -128,13 +133,14 @@ def test_prices_in_the_log_give_a_landscape(tmp_path: Path) -> None:
 def test_the_same_history_and_seed_give_the_same_model(house: House, renewal: Renewal) -> None:
     again = train(house)
     assert again.version == renewal.version
-    assert again.clicks == renewal.clicks
+    assert again.data == renewal.data
+    assert [candidate.clicks for candidate in again.candidates] == [one.clicks for one in renewal.candidates]
 
 
 def test_held_out_outcomes_judge_and_never_teach(house: House, renewal: Renewal, tmp_path: Path) -> None:
     other = a_house(tmp_path, a_log(late_clicks=0.6))
     judged = train(other)
-    assert judged.clicks["logistic"].clicks < 0.75 * renewal.clicks["logistic"].clicks
+    assert judged.best.clicks.clicks < 0.75 * renewal.best.clicks.clicks
     assert judged.winner == renewal.winner
     first, second = (
         load_bundle(of.shelf.path(version)) for of, version in ((house, renewal.version), (other, judged.version))
@@ -144,28 +150,90 @@ def test_held_out_outcomes_judge_and_never_teach(house: House, renewal: Renewal,
     assert second.calibration == first.calibration
 
 
-def test_conversions_are_judged_where_nothing_more_can_arrive(house: House, renewal: Renewal, tmp_path: Path) -> None:
-    """Of the two held-out days, one is older than the conversion window."""
-    outcomes = house.history.outcomes(as_of=NOW)
-    held_out = outcomes.at >= np.datetime64(HELD_OUT.replace(tzinfo=None), "us")
-    mature = held_out & outcomes.mature
-    assert 0 < mature.sum() < held_out.sum()
-    assert renewal.conversions["logistic"].impressions == outcomes.clicks[mature].sum()
-    assert renewal.clicks["logistic"].impressions == outcomes.impressions[held_out].sum()
-    nothing_mature = a_house(tmp_path, a_log(), conversion_window_days=30.0)
-    assert train(nothing_mature, kinds=("constant",)).conversions == {}
+def test_how_far_a_candidate_is_behind_is_told_on_the_same_resamples(renewal: Renewal) -> None:
+    best, constant = renewal.candidates
+    assert best.behind is None
+    assert constant.behind is not None
+    gap = constant.clicks.log_loss - best.clicks.log_loss
+    assert 0 < constant.behind.lower < gap < constant.behind.upper
+    assert constant.seconds >= 0
+
+
+def test_reliability_is_told_by_traffic_tier_and_by_field(renewal: Renewal) -> None:
+    by_field = renewal.best.clicks.by_field
+    assert set(by_field["device"]) == {"mobile", "desktop"}
+    assert set(by_field[TIER]) == {"head"}
+    assert sum(group.clicks for group in by_field["device"].values()) == renewal.best.clicks.clicks
+    assert renewal.best.conversions is not None
+    assert set(renewal.best.conversions.by_field["device"]) == {"mobile", "desktop"}
+
+
+def late(hours: float) -> list[Event]:
+    """The same log, each conversion reported after an exponential delay of so many hours on average."""
+    rng = np.random.default_rng(11)
+    moved = [
+        msgspec.structs.replace(event, at=event.at + timedelta(hours=float(rng.exponential(hours))))
+        if isinstance(event, ConversionReported)
+        else event
+        for event in a_log()
+    ]
+    return [event for event in moved if event.at < NOW]
+
+
+def test_conversions_that_are_still_to_come_are_counted_in(tmp_path: Path) -> None:
+    """The model says what share of the clicks will convert in the end, though of the last days most is not reported yet."""
+    clicked = [event for event in a_log() if isinstance(event, ClickReceived) and event.at < HELD_OUT]
+    converts = {event.impression_id for event in a_log() if isinstance(event, ConversionReported)}
+    truth = sum(event.impression_id in converts for event in clicked) / len(clicked)
+    house = a_house(tmp_path, late(24.0), conversion_window_days=30.0)
+    told = train(house, kinds=("constant",))
+    assert told.delays is not None
+    assert told.delays.mean_delay() == pytest.approx(24 * 3600, rel=0.25)
+    bundle = load_bundle(house.shelf.path(told.version))
+    assert 1 / (1 + np.exp(-bundle.model.parameters["conversion"])) == pytest.approx(truth, rel=0.1)
+    outcomes = house.history.outcomes(as_of=HELD_OUT)
+    assert outcomes.conversions.sum() / outcomes.clicks.sum() < 0.8 * truth
+    assert msgspec.convert(bundle.delays, DelayModel, strict=False) == told.delays
+
+
+def test_conversions_are_judged_by_what_is_reported_by_now(tmp_path: Path) -> None:
+    """The younger half of the held-out clicks has had a day: less is expected of it than will come in the end."""
+    house = a_house(tmp_path, late(24.0), conversion_window_days=30.0)
+    quality = train(house, kinds=("constant",)).best.conversions
+    assert quality is not None
+    rate = 1 / (1 + np.exp(-load_bundle(house.shelf.path(house.shelf.versions()[0])).model.parameters["conversion"]))
+    expected = sum(point.predicted * point.impressions for point in quality.curve)
+    assert 0.4 < expected / (rate * quality.impressions) < 0.8
+
+
+def test_without_a_conversion_nothing_is_said_of_them(tmp_path: Path) -> None:
+    silent = train(
+        a_house(tmp_path, [e for e in a_log() if not isinstance(e, ConversionReported)]), kinds=("constant",)
+    )
+    assert silent.best.conversions is None
+    assert silent.delays is None
+    assert silent.conversion_coverage is None
 
 
 def test_what_happened_later_than_now_is_not_known_yet(house: House) -> None:
     early = train(house, kinds=("constant",), now=HELD_OUT + timedelta(hours=1), held_out_days=1)
-    assert early.rows["held_out"] < PER_DAY / 20
-    assert sum(early.rows.values()) < 4.1 * PER_DAY
+    assert early.data.rows["held_out"] < PER_DAY / 20
+    assert sum(early.data.rows.values()) < 4.1 * PER_DAY
 
 
 def test_progress_is_told_from_nothing_to_done(house: House) -> None:
     told: list[tuple[str, float]] = []
     settings = RenewalSettings(kinds=("constant",), minimum_rows=100)
-    renew(house.history, campaign_view(), house.shelf, settings, now=NOW, on_progress=lambda *step: told.append(step))
+    data = read_training_set(house.history, campaign_view(), settings, now=NOW, window_days=1.0)
+    renew(
+        data,
+        house.history,
+        campaign_view(),
+        house.shelf,
+        settings,
+        now=NOW,
+        on_progress=lambda *step: told.append(step),
+    )
     shares = [share for _, share in told]
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     assert shares == sorted(shares)
@@ -191,37 +259,6 @@ def test_too_little_history_is_refused_with_what_to_do_and_leaves_no_model(
     assert not copy.shelf.folder.exists()
 
 
-def counted(weights: list[float], impressions: list[float] | None = None) -> Examples:
-    n = len(weights)
-    ones, zeros = np.ones(n), np.zeros(n)
-    table = FeatureTable("view", {"cell_impressions": zeros}, {})
-    shown = ones if impressions is None else np.array(impressions)
-    return Examples(table, np.zeros(n, dtype="datetime64[us]"), shown, zeros, zeros, zeros, np.array(weights))
-
-
-@pytest.mark.parametrize(
-    ("weights", "known"),
-    [
-        ([1.0], True),
-        ([292.0], False),
-        ([292.0] * 4, False),
-        ([292.0] * 5, True),
-        ([1.0] * 3 + [292.0], False),
-        ([1.0] * 600 + [292.0], True),
-    ],
-    ids=["unsampled", "one of 292", "four", "five", "a few clicks beside one", "hardly sampled"],
-)
-def test_a_cell_s_size_is_known_from_five_sampled_rows_on(weights: list[float], known: bool) -> None:
-    where = np.zeros(len(weights), dtype=np.intp)
-    assert _counted_well(where, counted(weights)).tolist() == [known] * len(weights)
-
-
-def test_each_cell_is_counted_by_itself_and_clicks_alone_tell_no_size() -> None:
-    where = np.array([0, 1, 1, 2] + [3] * 12)
-    known = _counted_well(where, counted([1.0, 50.0, 50.0, 1.0] + [50.0] * 12))
-    assert known.tolist() == [False, False, False, False] + [True] * 12
-
-
 def test_intervals_are_measured_on_cells_whose_size_is_known(tmp_path: Path) -> None:
     """The same log, each row of it said to stand for 300: no cell and day has five of them, and nothing is measured."""
     sampled = [
@@ -232,3 +269,22 @@ def test_intervals_are_measured_on_cells_whose_size_is_known(tmp_path: Path) -> 
     kept = {event.impression_id for event in sampled if isinstance(event, ImpressionServed)}
     told = train(a_house(tmp_path, [event for event in sampled if event.impression_id in kept]), kinds=("constant",))
     assert told.coverage is None
+
+
+def test_a_log_that_has_ended_gives_the_same_training_set_whenever_it_is_read(tmp_path: Path) -> None:
+    """Time that passed after its last event is not time that conversions have had: nobody has told of it yet."""
+    house = a_house(tmp_path, late(24.0), conversion_window_days=30.0)
+    sets = [
+        read_training_set(
+            house.history,
+            campaign_view(),
+            RenewalSettings(minimum_rows=100),
+            now=NOW + timedelta(days=days),
+            window_days=30,
+        )
+        for days in (0, 4)
+    ]
+    assert sets[0].described == sets[1].described
+    assert sets[0].described.as_of <= NOW
+    maturity = [data.examples.maturity for data in sets]
+    np.testing.assert_array_equal(maturity[0], maturity[1])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from bidloop.core.errors import NotFound
+from bidloop.core.errors import CorruptArtifact, NotFound
 from bidloop.retraining.shelf import Shelf
 
 
@@ -26,7 +28,7 @@ def test_the_last_one_promoted_serves_also_for_whoever_looks_later(shelf: Shelf)
     for version in ("v1", "v2", "v1"):
         shelf.promote(version)
         assert Shelf(shelf.folder).champion() == version
-    assert sorted(path.name for path in shelf.folder.iterdir()) == ["champion", "v1", "v2"]
+    assert sorted(path.name for path in shelf.folder.iterdir()) == ["champion", "promotions.ndjson", "v1", "v2"]
 
 
 @pytest.mark.parametrize("version", ["v3", "", "champion"])
@@ -41,3 +43,83 @@ def test_a_bundle_stands_in_the_folder_of_its_version(shelf: Shelf) -> None:
     assert shelf.path("v1") == shelf.folder / "v1"
     with pytest.raises(NotFound, match="no model 'v9'"):
         shelf.path("v9")
+
+
+def test_roll_backs_go_back_one_further_each_time_and_never_to_what_was_taken_back(shelf: Shelf) -> None:
+    for version in ("v3", "v4"):
+        (shelf.folder / version).mkdir()
+    for version in ("v1", "v2", "v2", "v3"):
+        shelf.promote(version)
+    assert (shelf.roll_back(), shelf.champion(), shelf.previous()) == ("v2", "v2", "v1")
+    shelf.promote("v4")
+    assert [shelf.roll_back(), shelf.roll_back()] == ["v2", "v1"]
+    with pytest.raises(NotFound, match="no champion before"):
+        shelf.roll_back()
+    assert shelf.champion() == "v1"
+    told = [(change.how, change.version) for change in shelf.promotions.changes()]
+    assert told[-3:] == [("promoted", "v4"), ("rolled back", "v4"), ("rolled back", "v2")]
+
+
+def test_a_champion_from_before_promotions_were_written_down_can_be_gone_back_to(shelf: Shelf) -> None:
+    (shelf.folder / "champion").write_text("v1\n")
+    assert shelf.previous() is None
+    shelf.promote("v2")
+    assert shelf.previous() == "v1"
+    assert (shelf.roll_back(), shelf.previous()) == ("v1", None)
+
+
+def test_after_a_crash_between_writing_down_and_doing_what_serves_is_believed(shelf: Shelf) -> None:
+    (shelf.folder / "v3").mkdir()
+    shelf.promote("v1")
+    shelf.promote("v2")
+    (shelf.folder / "champion").write_text("v1\n")  # v2 was written down, and never made to serve
+    assert shelf.previous() is None
+    shelf.promote("v3")
+    assert shelf.previous() == "v1"
+    with (shelf.folder / "promotions.ndjson").open("a") as file:
+        file.write('{"how": "promoted", "vers')  # cut short
+    assert shelf.previous() == "v1"
+    shelf.promote("v2")
+    assert [shelf.roll_back(), shelf.roll_back()] == ["v3", "v1"]
+
+
+def test_a_champion_that_is_no_longer_on_the_shelf_is_not_gone_back_to(shelf: Shelf) -> None:
+    shelf.promote("v1")
+    shelf.promote("v2")
+    (shelf.folder / "v1").rmdir()
+    with pytest.raises(NotFound, match="no model 'v1'"):
+        shelf.roll_back()
+    assert (shelf.champion(), shelf.previous()) == ("v2", "v1")
+
+
+def test_a_challenger_that_is_promoted_is_none_any_more(shelf: Shelf) -> None:
+    shelf.promote("v1")
+    shelf.propose("v2")
+    assert (shelf.champion(), shelf.challenger()) == ("v1", "v2")
+    shelf.promote("v1")
+    assert shelf.challenger() == "v2"
+    shelf.promote("v2")
+    assert shelf.challenger() is None
+    with pytest.raises(NotFound):
+        shelf.propose("v9")
+
+
+def test_many_who_promote_at_once_are_all_written_down(shelf: Shelf) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: Shelf(shelf.folder).promote("v1" if i % 2 else "v2"), range(40)))
+    lines = [line for line in (shelf.folder / "promotions.ndjson").read_text().splitlines() if line]
+    assert len([json.loads(line) for line in lines]) == 40
+    assert json.loads(lines[-1])["version"] == shelf.champion()
+
+
+def test_only_what_is_a_whole_bundle_is_taken_on_the_shelf(shelf: Shelf) -> None:
+    with shelf.room() as room:
+        folder = Path(room) / "v0123456789ab"
+        folder.mkdir()
+        with pytest.raises(NotFound):
+            shelf.adopt(folder)
+        (folder / "manifest.json").write_text("{}")
+        with pytest.raises(CorruptArtifact):
+            shelf.adopt(folder)
+    assert shelf.versions() == ["v1", "v2"]
+    assert sorted(path.name for path in shelf.folder.iterdir()) == ["v1", "v2"]

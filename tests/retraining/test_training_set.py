@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,14 @@ def test_a_gap_where_the_validation_days_should_be_is_refused() -> None:
         split_by_time(at, "UTC", held_out_days=2, validation_days=1)
 
 
+@pytest.mark.parametrize(("days", "validation"), [(4, 1), (7, 1), (10, 2), (30, 7), (100, 14)])
+def test_a_quarter_of_the_days_before_the_held_out_ones_validates(days: int, validation: int) -> None:
+    at = hours("2026-03-01T00:00", 24 * days)
+    split = split_by_time(at, "UTC", held_out_days=2)
+    sizes = [len(part) // 24 for part in (split.fit, split.validation, split.held_out)]
+    assert sizes == [days - 2 - validation, validation, 2]
+
+
 def test_no_rows_at_all_are_refused() -> None:
     with pytest.raises(InsufficientData, match="Ingest a log first"):
         split_by_time(np.array([], dtype="datetime64[us]"), "UTC", held_out_days=2, validation_days=1)
@@ -80,7 +90,7 @@ def test_examples_are_the_outcomes_beside_their_features() -> None:
         mature=np.ones(3, dtype=bool),
     )
     table = FeatureTable("view", {"cell_ctr": np.array([0.1, 0.2, 0.3])}, {})
-    examples = examples_of(outcomes, table)
+    examples = examples_of(outcomes, table, None, datetime(2026, 3, 2, tzinfo=UTC))
     assert examples.features is table
     for name, column in zip(("impressions", "clicks", "conversions", "value", "weight"), "abcdf", strict=True):
         np.testing.assert_array_equal(getattr(examples, name), columns[column])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bidloop.app.commands import absorb, events, features, keys, privacy, quarantine
+from bidloop.app.commands import absorb, events, features, keys, models, privacy, quarantine, train
 from bidloop.app.commands.options import Config, Home, Json, settings_of
 from bidloop.core.errors import BidloopError
 
@@ -22,9 +22,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Self-hosted marketing optimization: honest rates, bids under budgets, and a record that explains every bid.",
 )
-for group in (events, features, quarantine, privacy, keys):
+for group in (models, events, features, quarantine, privacy, keys):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 app.command()(absorb.absorb)
+app.command()(train.train)
 replays = typer.Typer(no_args_is_help=True, help="What a policy would have bought on a log.")
 app.add_typer(replays, name="replay")
 
@@ -116,45 +117,6 @@ def ingest(
         print_ingestion(told)
     if told.failed:
         raise typer.Exit(1)
-
-
-@app.command()
-def train(
-    despite: Annotated[
-        bool, typer.Option("--despite-failed-batches", help="Train although a batch that failed is missing.")
-    ] = False,
-    home: Home = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Train every candidate on the history, judge them on held-out days, and put the best on the shelf."""
-    from bidloop.app.checking import refuse_failed_batches
-    from bidloop.app.evidence import model_rows
-    from bidloop.app.features.lineage import told_training
-    from bidloop.app.report.tables import model_row
-    from bidloop.app.terminal import out, print_json, print_table, progress
-    from bidloop.app.wiring import open_house, open_loop
-
-    settings = settings_of(config, home)
-    house = open_house(settings)
-    if not despite:
-        refuse_failed_batches(house)
-    loop = open_loop(settings, training=True, house=house)
-    with told_training(house, loop.view) as run, progress("Training", 1.0) as bar:
-        renewal = loop.renew(lambda doing, share: bar(share, doing))
-        run.trained(renewal.version)
-    if as_json:
-        print_json(renewal)
-        return
-    print_table(
-        "Click models on the held-out days", [model_row(row) for row in model_rows(renewal.clicks, renewal.winner)]
-    )
-    if renewal.conversions:
-        print_table(
-            "Conversion models on the held-out days",
-            [model_row(row) for row in model_rows(renewal.conversions, renewal.winner)],
-        )
-    out.print(f"Model [bold]{renewal.version}[/bold] ({renewal.winner}) is on the shelf.")
 
 
 @app.command()

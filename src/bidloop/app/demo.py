@@ -17,6 +17,7 @@ from bidloop.app.report.content import Report
 from bidloop.app.reporting import Played, compile_report
 from bidloop.app.settings import Settings
 from bidloop.app.terminal import progress
+from bidloop.app.training import train
 from bidloop.app.wiring import House, open_house, open_loop
 from bidloop.bidding.settings import BiddingSettings, Objective
 from bidloop.core.clock import Clock, ManualClock
@@ -89,7 +90,7 @@ def simulated(
         receipt = house.intake.accept(past.events, lambda done: bar(done, ""))
     loop = open_loop(settings, clock, ids=seeded_ids(seed), training=True, house=house)
     with progress("Training", 1.0) as bar:
-        renewal = loop.renew(lambda doing, share: bar(share, doing))
+        renewal = train(house, loop, on_progress=lambda doing, share: bar(share, doing)).renewal
     market = SimulatedMarket(
         market_world, range(PAST_DAYS, PAST_DAYS + TEST_DAYS), budgets=budgets, underway=past.underway
     )
@@ -145,7 +146,7 @@ def logged(data: Path, folder: Path, *, share: float, seed: int) -> Demonstratio
     events, receipt, house = _take_in(data, folder, seed)
     loop = open_loop(house.settings, training=True, house=house)
     with progress("Training", 1.0) as bar:
-        renewal = loop.renew(lambda doing, share: bar(share, doing))
+        renewal = train(house, loop, on_progress=lambda doing, share: bar(share, doing)).renewal
     start = _last_days(events, days=2)
     budgets = _daily_budgets(events, start, share)
     settings = _auction_settings(folder / "test", seed, budgets, events)

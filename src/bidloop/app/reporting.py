@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.app.contest import ALL_KNOWING, contest
-from bidloop.app.evidence import model_rows
+from bidloop.app.evidence import click_rows, conversion_rows, coverage_rows, reliability_rows
 from bidloop.app.report.content import (
     CalibrationPoint,
-    CoverageRow,
     Curve,
     Lean,
     PolicyRow,
@@ -27,13 +26,15 @@ from bidloop.experiments.auctions import Auctions, Objective
 from bidloop.experiments.periods import campaign_days
 from bidloop.experiments.replay import Purchases, tally
 from bidloop.loop import Loop
-from bidloop.prediction.intervals import Coverage
-from bidloop.retraining.renewal import Renewal
+from bidloop.outcomes.delay import DAY, DelayModel
+from bidloop.retraining.evidence import Renewal
 from bidloop.simulation.auction_market import AuctionMarket
 
 OURS = "ours"
 POINTS = 160
 """Points of a curve over time: as many as a chart can show."""
+MOST_CURVES = 6
+"""Campaigns whose maturity curve is drawn: more lines cannot be told apart."""
 SAMPLED = 80
 """Decisions over which the report averages what the model leans on."""
 
@@ -75,7 +76,6 @@ def compile_report(played: Played, *, title: str, subtitle: str, notes: Sequence
     bought |= {OURS: ours, **ceilings}
     drawn = {name: what for name, what in bought.items() if name != ALL_KNOWING}  # it would dwarf the rest
     full = sum(played.budgets[campaign] for campaign in campaign_days(auctions, played.timezone).campaign)
-    winner = renewal.clicks[renewal.winner]
     decisions = loop.decisions.recent(2000)
     return Report(
         title=title,
@@ -87,13 +87,16 @@ def compile_report(played: Played, *, title: str, subtitle: str, notes: Sequence
         confidence_level=renewal.coverage.level if renewal.coverage else 0.95,
         measured_coverage=renewal.coverage.covered if renewal.coverage else None,
         policies=tuple(_policy_row(name, auctions, what, full) for name, what in bought.items()),
-        models=tuple(model_rows(renewal.clicks, renewal.winner)),
-        conversion_models=tuple(model_rows(renewal.conversions, renewal.winner)),
+        models=tuple(click_rows(renewal)),
+        conversion_models=tuple(conversion_rows(renewal)),
         calibration=tuple(
             CalibrationPoint(predicted=b.predicted, observed=b.observed, lower=b.lower, upper=b.upper)
-            for b in winner.curve
+            for b in renewal.best.clicks.curve
         ),
-        coverage=_coverage_rows(renewal.coverage),
+        reliability=tuple(reliability_rows(renewal)),
+        coverage=tuple(coverage_rows(renewal.coverage)),
+        conversion_coverage=tuple(coverage_rows(renewal.conversion_coverage, "clicks")),
+        maturity=_maturity(renewal.delays),
         landscape=_landscapes(loop, decisions),
         spend=_curves(auctions, {name: (what.won, what.spend) for name, what in drawn.items()}),
         clicks=_curves(auctions, {name: (what.won, auctions.click * auctions.weight) for name, what in drawn.items()}),
@@ -124,22 +127,6 @@ def _policy_row(name: str, auctions: Auctions, bought: Purchases, budget: float)
         roas=total.roas if auctions.value.any() else None,
         budget_used=total.spend / budget if budget > 0 else None,
     )
-
-
-def _coverage_rows(coverage: Coverage | None) -> tuple[CoverageRow, ...]:
-    if coverage is None:
-        return ()
-    starts = [tier.support_from for tier in coverage.tiers]
-    names = [
-        f"{start:,.0f} – {end:,.0f}" if end is not None else f"from {start:,.0f}"
-        for start, end in zip(starts, [*starts[1:], None], strict=True)
-    ]
-    rows = [
-        CoverageRow(tier=f"{name} impressions", cells=tier.cells, covered=tier.covered, mean_width=tier.width)
-        for name, tier in zip(names, coverage.tiers, strict=True)
-    ]
-    everything = CoverageRow(tier="all", cells=coverage.cells, covered=coverage.covered, mean_width=coverage.width)
-    return (everything, *rows)
 
 
 def _curves(
@@ -201,4 +188,14 @@ def _sample(decision: Decision) -> SampleDecision:
         title=f"{decision.bid} {unit} for {cell}, {about.at:%Y-%m-%d %H:%M} UTC",
         stages=tuple((stage.name, stage.after / MICROS, stage.sentence) for stage in decision.stages),
         reasons=decision.reasons,
+    )
+
+
+def _maturity(delays: DelayModel | None) -> tuple[Curve, ...]:
+    """The pool, and each campaign that tells of it."""
+    if delays is None:
+        return ()
+    curves = {"all": delays.curve(None)} | {name: delays.curve(name) for name in list(delays.campaigns)[:MOST_CURVES]}
+    return tuple(
+        Curve(name=name, x=tuple(age / DAY for age in curve.ages), y=curve.shares) for name, curve in curves.items()
     )

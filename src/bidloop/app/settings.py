@@ -17,6 +17,7 @@ from bidloop.events.settings import EventSettings, PrivacySettings, StreamSettin
 from bidloop.features.settings import FeatureSettings
 from bidloop.outcomes.settings import OutcomeSettings
 from bidloop.prediction.settings import PredictionSettings
+from bidloop.retraining.registry_settings import RegistrySettings
 from bidloop.retraining.settings import RenewalSettings
 
 PREFIX = "BIDLOOP_"
@@ -89,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outcomes: OutcomeSettings = OutcomeSettings()
     prediction: PredictionSettings = PredictionSettings()
     renewal: RenewalSettings = RenewalSettings()
+    registry: RegistrySettings = RegistrySettings()
     http: HttpSettings = HttpSettings()
 
 

@@ -247,6 +247,7 @@ def open_loop(
         shelf=house.shelf,
         policies=_remember(bidding, house.home / "policies"),
         renewal=settings.renewal,
+        outcomes=settings.outcomes,
         ids=ids,
         health=health,
     )

@@ -33,6 +33,9 @@ class Outcomes:
     mature
         Whether the conversion window of the row had closed at that instant, bool, shape (n,). A conversion may still
         arrive for the others.
+    valued
+        Conversions whose value is told, be it 0: `value` is that of these. float64, shape (n,); `None` where that is not known,
+        and all count as told.
     """
 
     impression_id: NDArray[np.object_]
@@ -45,6 +48,7 @@ class Outcomes:
     cost: NDArray[np.float64]
     weight: NDArray[np.float64]
     mature: NDArray[np.bool_]
+    valued: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.at)

@@ -64,6 +64,13 @@ class History(Protocol):
         """Take over the events that the log has gained since the last time; says how many."""
         ...
 
+    def latest(self) -> datetime | None:
+        """Up to which instant this knows what happened: the time of the latest event, or of the latest restatement.
+
+        `None` where nothing happened.
+        """
+        ...
+
     def outcomes(
         self, start: datetime | None = None, end: datetime | None = None, as_of: datetime | None = None
     ) -> Outcomes:

@@ -13,7 +13,8 @@ class RenewalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     held_out_days
         The last days, which no fit sees and on which candidates are judged.
     validation_days
-        The days before those, for early stopping and calibration.
+        The days before those, for early stopping, calibration and intervals; `None` is a quarter of the days before those that
+        are held out, 1 at least and 14 at most.
     minimum_rows
         Fewer rows than this are refused.
     kinds
@@ -25,7 +26,7 @@ class RenewalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     held_out_days: int = 2
-    validation_days: int = 1
+    validation_days: int | None = None
     minimum_rows: int = 1000
     kinds: tuple[str, ...] = ()
     level: float = 0.95

@@ -48,4 +48,5 @@ def outcomes_of(columns: Columns, as_of: datetime, settings: OutcomeSettings) ->
         cost=columns["cost"],
         weight=columns["weight"],
         mature=is_mature(columns["at_utc"], as_of, settings),
+        valued=columns["valued"],
     )

@@ -113,6 +113,13 @@ class ParquetHistory:
         events = [_decode_event(text) for (text,) in rows]
         return [event for event in events if person_of(event) == user_id]
 
+    def latest(self) -> datetime | None:
+        """The time of the latest event, or of the latest restatement; `None` where nothing happened."""
+        if not self.position():
+            return None
+        with self._open() as connection:
+            return _latest(connection)
+
     def outcomes(
         self, start: datetime | None = None, end: datetime | None = None, as_of: datetime | None = None
     ) -> Outcomes:

@@ -55,7 +55,8 @@ order_event AS (
            -- Without a name, each event is an order of its own.
            {{'name': e.order_id, 'single': CASE WHEN e.order_id = '' THEN e.event_id END}} AS name,
            e.type <> 'conversion_reported' AS amends,
-           (e.type <> 'conversion_retracted')::BIGINT AS conversions, coalesce(e.value_micros, 0) AS micros
+           (e.type <> 'conversion_retracted')::BIGINT AS conversions, coalesce(e.value_micros, 0) AS micros,
+           (e.type <> 'conversion_retracted' AND e.value_micros IS NOT NULL)::BIGINT AS valued
     FROM events e JOIN subject s USING (impression_id)
     WHERE e.type IN {_ORDER_EVENTS} AND e.at_utc <= $as_of
       AND epoch_us(e.at_utc) - epoch_us(s.at_utc) <= $conversion_window
@@ -63,20 +64,22 @@ order_event AS (
 telling AS (
     -- Of the restatements and retractions so far the latest, at one instant the one told last; else the first report.
     SELECT position, at_utc, impression_id, name, 1 AS reported, first_value(micros) OVER so_far AS reported_micros,
-           max({{'at_utc': at_utc, 'position': position, 'conversions': conversions, 'micros': micros}})
+           first_value(valued) OVER so_far AS reported_valued,
+           max({{'at_utc': at_utc, 'position': position, 'conversions': conversions, 'micros': micros, 'valued': valued}})
                FILTER (amends) OVER so_far AS amended
     FROM order_event
     WINDOW so_far AS (PARTITION BY impression_id, name ORDER BY position)
 ),
 held AS (
     SELECT position, at_utc, impression_id, name, coalesce(amended.conversions, reported) AS conversions,
-           coalesce(amended.micros, reported_micros) AS micros
+           coalesce(amended.micros, reported_micros) AS micros, coalesce(amended.valued, reported_valued) AS valued
     FROM telling
 ),
 conversion AS (
     -- What each event changes; over all events of an order this adds up to what the order counts for.
     SELECT position, at_utc, impression_id,
-           conversions - lag(conversions, 1, 0) OVER told AS conversions, micros - lag(micros, 1, 0) OVER told AS micros
+           conversions - lag(conversions, 1, 0) OVER told AS conversions, micros - lag(micros, 1, 0) OVER told AS micros,
+           valued - lag(valued, 1, 0) OVER told AS valued
     FROM held
     WINDOW told AS (PARTITION BY impression_id, name ORDER BY position)
 )
@@ -86,6 +89,8 @@ _REPORTED = f"""
 reported AS (
     -- A row is known at its own instant; told again under the same name, when the platform told it.
     SELECT position, at_utc, opportunity, impressions, clicks, conversions, coalesce(value_micros, 0) AS value_micros,
+           -- The value of a row is that of all its conversions; where none is told, that says nothing of them.
+           CASE WHEN value_micros IS NULL THEN 0.0 ELSE conversions END AS valued,
            price_micros, coalesce(nullif(row_id, ''), event_id) AS impression_id,
            CASE WHEN impression_share >= {LEAST_SHARE} THEN impressions ELSE 0 END AS share_impressions,
            CASE WHEN impression_share >= {LEAST_SHARE} THEN impressions / impression_share ELSE 0.0 END AS eligible,
@@ -108,7 +113,8 @@ subject AS (SELECT * FROM shown WHERE at_utc >= $start AND at_utc < $end),
 {_REPORTED},
 clicked AS (SELECT impression_id, count(*) AS clicks, sum(price) AS price FROM click GROUP BY impression_id),
 converted AS (
-    SELECT impression_id, sum(conversions) AS conversions, sum(micros) / 1e6 AS value FROM conversion GROUP BY impression_id
+    SELECT impression_id, sum(conversions) AS conversions, sum(micros) / 1e6 AS value, sum(valued) AS valued
+    FROM conversion GROUP BY impression_id
 ),
 figures AS (
     SELECT * FROM reported WHERE known_at <= $as_of
@@ -117,6 +123,7 @@ figures AS (
 SELECT s.position, s.impression_id, s.at_utc, s.opportunity, s.weight, 1.0 AS impressions,
        CASE WHEN k.clicks > 0 THEN 1.0 ELSE 0.0 END AS clicks,
        coalesce(v.conversions, 0)::DOUBLE AS conversions, coalesce(v.value, 0.0)::DOUBLE AS value,
+       coalesce(v.valued, 0)::DOUBLE AS valued,
        CASE WHEN s.price IS NOT NULL OR s.notice_price IS NOT NULL OR k.price IS NOT NULL
             THEN coalesce(s.price, s.notice_price, 0) + coalesce(k.price, 0)
             -- Without a click, an impression that is paid per click costs nothing.
@@ -125,11 +132,14 @@ SELECT s.position, s.impression_id, s.at_utc, s.opportunity, s.weight, 1.0 AS im
 FROM subject s LEFT JOIN clicked k USING (impression_id) LEFT JOIN converted v USING (impression_id)
 UNION ALL
 SELECT position, impression_id, at_utc, opportunity, 1.0, impressions::DOUBLE, clicks::DOUBLE, conversions::DOUBLE,
-       value_micros / 1e6, price_micros / 1e6
+       value_micros / 1e6, valued, price_micros / 1e6
 FROM figures WHERE at_utc >= $start AND at_utc < $end
 ORDER BY at_utc, position
 """
 """What came of what was shown in a range of time, as known at one instant."""
+
+_EARLIER = "ORDER BY known_at_utc RANGE BETWEEN UNBOUNDED PRECEDING AND INTERVAL 1 HOUR PRECEDING"
+"""Of pulls, those before. What is told within less is one pull, though each file of it has an instant of its own."""
 
 DELAYS = f"""
 {_SHOWN}
@@ -151,25 +161,39 @@ single AS (
          LEFT JOIN clicked k USING (impression_id)
 ),
 telling_of_row AS (
-    SELECT position, row_id, campaign_id, at_utc, (epoch_us(known_at_utc) - epoch_us(at_utc)) / 1e6 AS age,
+    SELECT position, row_id, campaign_id, at_utc, known_at_utc, (epoch_us(known_at_utc) - epoch_us(at_utc)) / 1e6 AS age,
            -- What a later telling takes back was none.
-           min(conversions) OVER (PARTITION BY row_id ORDER BY known_at_utc, position
-                                  ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS conversions
+           min(conversions) OVER (told ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS conversions,
+           row_number() OVER told > 1 AS again
     FROM events
     WHERE type = 'campaign_reported' AND row_id <> '' AND known_at_utc <= $as_of AND known_at_utc > at_utc
+    WINDOW told AS (PARTITION BY row_id ORDER BY known_at_utc, position)
+),
+pulled AS (
+    -- A pull tells only what is new. Of rows that are young enough to be pulled again, silence says that they gained nothing.
+    SELECT *, max(known_at_utc) OVER (PARTITION BY campaign_id {_EARLIER}) AS pulled_before,
+           max(age) FILTER (again) OVER ({_EARLIER}) AS reach_before,
+           max(age) FILTER (again) OVER () AS reach, max(known_at_utc) OVER () AS pulled_last
+    FROM telling_of_row
 ),
 gained AS (
-    SELECT position, campaign_id, at_utc, age, conversions - lag(conversions, 1, 0) OVER told AS conversions,
-           lag(age, 1, 0) OVER told AS age_before, max(age) OVER (PARTITION BY row_id) AS oldest,
-           count(*) OVER (PARTITION BY row_id) AS tellings
-    FROM telling_of_row WINDOW told AS (PARTITION BY row_id ORDER BY age, position)
+    SELECT position, campaign_id, at_utc, age, conversions - lag(conversions, 1, 0) OVER told AS conversions, reach,
+           CASE WHEN again THEN greatest(
+               lag(age) OVER told,
+               least((epoch_us(coalesce(pulled_before, at_utc)) - epoch_us(at_utc)) / 1e6, coalesce(reach_before, 0))
+           ) ELSE 0 END AS age_before,
+           greatest(
+               max(age) OVER (PARTITION BY row_id), least((epoch_us(pulled_last) - epoch_us(at_utc)) / 1e6, reach)
+           ) AS oldest
+    FROM pulled WINDOW told AS (PARTITION BY row_id ORDER BY age, position)
 )
 SELECT position, campaign, at_utc, greatest(epoch_us(told_at) - epoch_us(at_utc), 0) / 1e6 AS earliest, earliest AS latest,
        (epoch_us($as_of::TIMESTAMP) - epoch_us(at_utc)) / 1e6 AS age, count
 FROM single
 UNION ALL
 SELECT position, campaign_id, at_utc, age_before, age, oldest, conversions
-FROM gained WHERE tellings > 1 AND conversions > 0
+-- Where no row was ever told again, silence says nothing.
+FROM gained WHERE reach IS NOT NULL AND conversions > 0
 ORDER BY at_utc, position
 """
 """How long conversions took, as known at one instant."""

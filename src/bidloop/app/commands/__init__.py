@@ -6,6 +6,7 @@
 | `bidloop absorb` | `absorb` |
 | `bidloop events` | `events` |
 | `bidloop keys` | `keys` |
+| `bidloop models` | `models` |
 | `bidloop privacy` | `privacy` |
 | `bidloop quarantine` | `quarantine` |
 """

@@ -22,7 +22,11 @@ class PolicyRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
-    """How well one model predicted clicks on the held-out days; the pairs are 95 % bootstrap intervals."""
+    """How well one model predicted on the held-out days; the pairs are 95 % bootstrap intervals.
+
+    `behind` is that of its log loss minus the log loss of the model that serves, on the same resamples of rows: where it holds 0,
+    the two cannot be told apart.
+    """
 
     model: str
     auc: float | None
@@ -32,6 +36,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     calibration_ratio: float | None
     ece: float
     serves: bool
+    behind: tuple[float, float] | None = None
 
 
 class CalibrationPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +46,17 @@ class CalibrationPoint(msgspec.Struct, frozen=True, kw_only=True):
     observed: float
     lower: float
     upper: float
+
+
+class ReliabilityRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Predicted over observed clicks where a field has a value; the pair is a 95 % interval, open where nothing was clicked."""
+
+    field: str
+    value: str
+    impressions: float
+    clicks: float
+    ratio: float | None
+    interval: tuple[float, float | None]
 
 
 class CoverageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +101,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         Rows of the policy table, ours among them.
     spend, clicks, value
         Cumulative curves by policy over the test period; x in seconds since 1970.
+    reliability
+        Σp/Σy of the model that serves, by traffic tier and by the most frequent values of each field.
+    maturity
+        Share of a campaign's conversions that has been reported, by days since the click.
     landscape
         Probability of winning by bid, of some example opportunities; x in account currency.
     intake
@@ -105,7 +125,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelRow, ...]
     conversion_models: tuple[ModelRow, ...]
     calibration: tuple[CalibrationPoint, ...]
+    reliability: tuple[ReliabilityRow, ...]
     coverage: tuple[CoverageRow, ...]
+    conversion_coverage: tuple[CoverageRow, ...]
+    maturity: tuple[Curve, ...]
     landscape: tuple[Curve, ...]
     spend: tuple[Curve, ...]
     clicks: tuple[Curve, ...]

@@ -36,6 +36,8 @@
   lines("value", report.value, { time: true, yLabel: report.currency });
   lines("landscape", report.landscape, { xLabel: `bid (${report.bid_unit})`, yLabel: "probability of winning", log: true });
 
+  lines("maturity", report.maturity, { xLabel: "days since the click", yLabel: "share reported" });
+
   const points = report.calibration;
   const xs = points.map((p) => p.predicted);
   draw("calibration", {
