@@ -1,6 +1,6 @@
 """Conversions that arrive late: how far off the conversion rate of the last seven days is, by way of counting them.
 
-``python -m benchmarks.late_conversions [--json] [--seeds N] [--auctions N]``
+``python -m benchmarks.late_conversions [--json] [--seeds N] [--auctions N] [--worlds ...]``
 
 A simulated market runs for thirty days; clicks are known after seconds, conversions days later. At the end of the last day
 models learn from the last fourteen days, as they are known by then, and say how many conversions the clicks of the last seven
@@ -23,6 +23,12 @@ The peer is the first line. Printed are the mean error of the number of conversi
 largest, for the logistic regression and for the trees. A second table: the error of the mean delay of a campaign. A third, to tell
 the ways of counting apart for which a few markets are not enough: the same for one rate and no model, of many draws of 60,000
 clicks (`--draws`).
+
+A fourth: the same from reports. A report of daily rows is pulled every day for forty-five days, with the last thirty days in it,
+and goes through the event log into the history as any other does: a row that says what it said before is no news and is dropped.
+Rows have 20 conversions on average, or 1, or 0.2, so that most pulls of a row tell nothing new. Conversions take two days on
+average, or nine of ten come within hours and the rest takes five days. Printed are the error of the maturity at one and
+at three days, and of the conversion rate of the last seven days against that of the same clicks in the end.
 """
 
 from __future__ import annotations
@@ -30,8 +36,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -39,9 +48,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from bidloop.adapters.parquet.history import ParquetHistory
+from bidloop.adapters.sql.database import open_database
+from bidloop.adapters.sql.decision_log import SqlDecisionLog
+from bidloop.adapters.sql.event_log import SqlEventLog
+from bidloop.core.event import CampaignReported
 from bidloop.core.examples import Examples
 from bidloop.core.feature_table import FeatureTable
+from bidloop.core.money import Money
+from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import ConversionDelays
+from bidloop.events.restatement import Restatement
+from bidloop.events.sealing import Seal
 from bidloop.models.candidate import Candidate
 from bidloop.models.encoding import fit_encoding
 from bidloop.models.logistic import fit_logistic
@@ -49,6 +67,7 @@ from bidloop.models.rows import Response, Rows
 from bidloop.models.trees import fit_trees
 from bidloop.outcomes.delay import DAY, DelayModel, Kind
 from bidloop.outcomes.delay_fit import fit_delay_model
+from bidloop.outcomes.maturity import matured
 from bidloop.simulation.settings import Drift
 from bidloop.simulation.world import DayTruth, World, WorldSettings
 
@@ -73,6 +92,16 @@ WORLDS: dict[str, Draw | None] = {
         rng.random(len(campaign)) < 0.6, rng.exponential(0.3, len(campaign)), np.abs(rng.normal(7, 1.0, len(campaign)))
     ),
 }
+
+
+PULLED_DAYS = 45
+REPORTED: dict[str, Callable[[np.random.Generator, int], Floats]] = {
+    "two days": lambda rng, n: rng.exponential(2.0, n),
+    "most at once": lambda rng, n: np.where(rng.random(n) < 0.9, rng.exponential(0.05, n), rng.exponential(5.0, n)),
+}
+"""Days from click to conversion."""
+ROWS = {20.0: 20, 1.0: 20, 0.2: 100}
+"""By conversions of a row: how many rows a day."""
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -101,6 +130,22 @@ class LevelError(msgspec.Struct, frozen=True):
     method: str
     mean: float
     deviation: float
+
+
+class ReportError(msgspec.Struct, frozen=True):
+    """From a report that is pulled every day: off by how much, over the seeds.
+
+    `one_day` and `three_days` are mean errors of the maturity of rows so old, in shares of 1; `mean` and `root_mean_square` those
+    of the conversion rate of the last seven days, relative, and `naive` the mean of the rate that counts what is reported.
+    """
+
+    delays: str
+    per_row: float
+    one_day: float
+    three_days: float
+    mean: float
+    root_mean_square: float
+    naive: float
 
 
 @dataclass(frozen=True)
@@ -307,6 +352,71 @@ def levels(draws: int, clicks: int = 60_000) -> list[LevelError]:
     return [LevelError(method, float(np.mean(values)), float(np.std(values))) for method, values in off.items()]
 
 
+def reports(seeds: int, progress: Callable[[str], None] = lambda doing: None) -> list[ReportError]:
+    """The maturity, and the rate of the last seven days, as learned from a report that is pulled every day."""
+    found = []
+    for delays, draw in REPORTED.items():
+        for per_row, cells in ROWS.items():
+            off = []
+            for seed in range(seeds):
+                progress(f"report, {delays}, {per_row:g} a row, {seed + 1} of {seeds}")
+                off.append(report_error(draw, per_row, cells, seed))
+            errors = np.array(off)
+            one, three, rate, naive = errors.mean(axis=0).tolist()
+            found.append(ReportError(delays, per_row, one, three, rate, _rms(errors[:, 2]), naive))
+    return found
+
+
+def report_error(
+    draw: Callable[[np.random.Generator, int], Floats], per_row: float, cells: int, seed: int
+) -> tuple[float, float, float, float]:
+    """Errors of the maturity at one and three days, and of the rate of the last seven days: counted on, and naive."""
+    rng = np.random.default_rng(seed)
+    taken: dict[str, tuple[int, Floats]] = {}
+    for day, cell in np.ndindex(PULLED_DAYS, cells):
+        n = rng.poisson(per_row)
+        # From the start of the row: clicks come all through its day.
+        taken[f"{day}/{cell}"] = day, rng.random(n) + draw(rng, n)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    end = start + timedelta(days=PULLED_DAYS)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_database(Path(folder) / "log.db")
+        log = SqlEventLog(engine, Seal(bytes(32)))
+        history = ParquetHistory(Path(folder) / "history", log, SqlDecisionLog(engine))
+        for today in range(1, PULLED_DAYS + 1):
+            told = [
+                _row(name, start + timedelta(days=day), float(np.sum(took <= today - day)), today - day)
+                for name, (day, took) in taken.items()
+                if 1 <= today - day <= WINDOW
+            ]
+            news = Restatement(log.digests).resolve(told)
+            log.append([row for row in news if isinstance(row, CampaignReported)])
+        history.sync()
+        model = fit_delay_model(history.delays(end), window_days=WINDOW)
+        assert model is not None
+        outcomes = history.outcomes(end - timedelta(days=JUDGED), as_of=end)
+        engine.dispose()
+    maturity = matured(outcomes, model, end)
+    assert maturity is not None
+    conversions = sum(np.sum(taken[name][1] <= WINDOW) for name in outcomes.impression_id)
+    truth = conversions / outcomes.clicks.sum()
+    took = np.concatenate([took for _, took in taken.values()])
+    one, three = model.maturity(["spring"] * 2, [DAY, 3 * DAY]) - [
+        np.mean(took[took <= WINDOW] <= age) for age in (1, 3)
+    ]
+    reported = outcomes.conversions.sum()
+    rate, naive = reported / np.sum(outcomes.clicks * maturity), reported / outcomes.clicks.sum()
+    return float(one), float(three), float(rate / truth - 1), float(naive / truth - 1)
+
+
+def _row(name: str, at: datetime, conversions: float, age: int) -> CampaignReported:
+    about = Opportunity(opportunity_id=name, at=at, campaign_id="spring")
+    return CampaignReported(
+        event_id=name, row_id=name, at=at, opportunity=about, impressions=1000, clicks=50, conversions=conversions,
+        spend=Money.of(5, "USD"), known_at=at + timedelta(days=age),
+    )  # fmt: skip
+
+
 def mean_delay_errors(
     log: Log, delays: ConversionDelays, world: str, models: dict[str, DelayModel]
 ) -> dict[str, list[float]]:
@@ -344,8 +454,15 @@ def main() -> None:
 
     errors, delay_errors, chosen = run(arguments.worlds, arguments.seeds, arguments.auctions, progress)
     one_rate = levels(arguments.draws)
+    from_reports = reports(arguments.seeds, progress)
     if arguments.json:
-        tables = {"conversions": errors, "mean_delay": delay_errors, "chosen": chosen, "one_rate": one_rate}
+        tables = {
+            "conversions": errors,
+            "mean_delay": delay_errors,
+            "chosen": chosen,
+            "one_rate": one_rate,
+            "reports": from_reports,
+        }
         print(json.dumps(msgspec.to_builtins(tables)))
         return
     by_name = {(error.world, error.method, error.model): error for error in errors}
@@ -365,6 +482,12 @@ def main() -> None:
     print(f"\n{'one rate by':<14} {'mean error':>10} {'deviation':>10}")
     for level in one_rate:
         print(f"{level.method:<14} {level.mean:>+10.2%} {level.deviation:>10.2%}")
+    print(f"\n{'report':<14} {'a row':>6} {'F(1 day)':>9} {'F(3 days)':>9} {'rate: mean':>11} {'rms':>6} {'naive':>7}")
+    for pulled in from_reports:
+        print(
+            f"{pulled.delays:<14} {pulled.per_row:>6g} {pulled.one_day:>+9.3f} {pulled.three_days:>+9.3f} {pulled.mean:>+11.1%}"
+            f" {pulled.root_mean_square:>6.1%} {pulled.naive:>+7.1%}"
+        )
 
 
 if __name__ == "__main__":

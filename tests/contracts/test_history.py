@@ -35,7 +35,10 @@ from bidloop.core.feature_table import FeatureVector
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Auction, Charge, Opportunity
 from bidloop.core.prediction import Interval, Prediction
+from bidloop.events.restatement import Restatement
 from bidloop.events.sealing import Seal
+from bidloop.outcomes.delay import DAY as SECONDS
+from bidloop.outcomes.delay_fit import fit_delay_model
 from bidloop.outcomes.joining import Joiner
 from bidloop.outcomes.ports import History
 from bidloop.outcomes.settings import OutcomeSettings
@@ -248,10 +251,121 @@ def test_a_report_row_tells_of_delays_by_what_it_gains_between_two_tellings(room
         columns = (delays.earliest / 86400, delays.latest / 86400, delays.age / 86400, delays.count)
         return sorted(zip(*(column.tolist() for column in columns), strict=True))
 
-    shrinks = (0, 1, 2, 3)
-    assert known(1) == []
-    assert known(3) == [shrinks, (0, 1, 3, 2), (1, 3, 3, 3)]
-    assert known(9) == [shrinks, (0, 1, 9, 2), (1, 3, 9, 3), (3, 9, 9, 1)]
+    assert known(1) == []  # no row was told again yet: who says that any will be?
+    # Pulled on days 1, 2 and 3: what a pull does not tell of, it found unchanged. So what "grows" gained, it gained after day 2.
+    assert known(3) == [(0, 1, 3, 2), (0, 1, 3, 3), (0, 1, 3, 8), (2, 3, 3, 3)]
+    assert known(9) == [(0, 1, 9, 2), (0, 1, 9, 3), (0, 1, 9, 8), (2, 3, 9, 3), (3, 9, 9, 1)]
+
+
+def pulled(row_id: str, conversions: float, day: float, age: float, campaign: str = "a") -> CampaignReported:
+    """A row that began on `day`, as it is told so many days later."""
+    at = AT + day * DAY
+    about = Opportunity(opportunity_id=row_id, at=at, campaign_id=campaign)
+    return CampaignReported(
+        event_id=f"{row_id}/{age}", row_id=row_id, at=at, opportunity=about, impressions=100, clicks=9,
+        conversions=conversions, spend=Money(5), known_at=at + age * DAY,
+    )  # fmt: skip
+
+
+def delays_in_days(history: History, as_of: float) -> list[tuple[float, float, float, float]]:
+    known = history.delays(AT + as_of * DAY)
+    columns = (known.earliest / SECONDS, known.latest / SECONDS, known.age / SECONDS, known.count)
+    return sorted(zip(*(np.round(column, 6).tolist() for column in columns), strict=True))
+
+
+def test_silence_is_news_no_longer_than_rows_are_pulled_again(room: Room) -> None:
+    history = room.tell(
+        pulled("again", 1, 0, 1), pulled("again", 2, 0, 3),  # rows are pulled again up to an age of three days
+        pulled("silent", 4, 5, 1), pulled("late", 5, 10, 1),
+    )  # fmt: skip
+    assert delays_in_days(history, 11) == [(0, 1, 1, 5), (0, 1, 3, 1), (0, 1, 3, 4), (1, 3, 3, 1)]
+    # After the last pull nobody looked: the present says nothing more.
+    assert delays_in_days(history, 40) == delays_in_days(history, 11)
+
+
+def test_a_row_that_was_out_of_reach_gained_since_it_was_last_in_reach(room: Room) -> None:
+    history = room.tell(
+        pulled("a", 0, 0, 1), pulled("a", 1, 0, 2),
+        *(pulled(f"day {day}", 1, day, 1) for day in range(1, 9)),  # daily pulls, of two days back
+        pulled("b", 1, 1, 1), pulled("b", 3, 1, 9),  # and one of everything
+    )  # fmt: skip
+    assert (2, 9, 9, 2) in delays_in_days(history, 10)
+
+
+def test_what_is_told_within_an_hour_is_one_pull(room: Room) -> None:
+    minute = 1 / (24 * 60)
+    history = room.tell(
+        pulled("a", 0, 0, 1), pulled("b", 0, 0, 1 + minute),
+        pulled("a", 1, 0, 2), pulled("b", 1, 0, 2 + minute),
+        pulled("a", 2, 0, 3), pulled("c", 0, 0, 3 + minute), pulled("b", 2, 0, 3 + 2 * minute),
+    )  # fmt: skip
+    gained = [row[:2] for row in delays_in_days(history, 4)]
+    expected = [(1, 2), (1 + minute, 2 + minute), (2 + minute, 3), (2 + minute, 3 + 2 * minute)]
+    np.testing.assert_allclose(gained, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("per_row", [3.0, 0.3])
+def test_pulling_a_report_every_day_tells_the_delays_though_most_rows_never_change(room: Room, per_row: float) -> None:
+    rng, days, cells = np.random.default_rng(7), 40, 12
+    taken: dict[tuple[int, int], np.ndarray] = {}
+    for key in np.ndindex(days, cells):
+        n = rng.poisson(per_row)
+        late = rng.random(n) < 0.2
+        taken[key] = rng.random(n) + np.where(late, rng.exponential(5, n), 0.02)  # four of five at once
+    for today in range(1, days + 1):
+        rows = [
+            pulled(f"{day}-{number}", float(np.sum(took <= today - day)), day, today - day)
+            for (day, number), took in taken.items()
+            if 1 <= today - day <= 30
+        ]
+        report = [msgspec.structs.replace(told, event_id=told.row_id) for told in rows]
+        room.log.append(Restatement(room.log.digests).resolve(report))
+    history = room.history()
+    history.sync()
+    model = fit_delay_model(history.delays(), window_days=30)
+    assert model is not None
+    took = np.concatenate(list(taken.values()))
+    truth = [np.mean(took[took <= 30] <= age) for age in (1, 3, 7)]
+    np.testing.assert_allclose(model.maturity(["a"] * 3, [SECONDS, 3 * SECONDS, 7 * SECONDS]), truth, atol=0.05)
+
+
+def test_conversions_whose_value_is_told_are_counted_apart_also_those_worth_nothing(room: Room) -> None:
+    untold = {"value": None}
+    history = room.tell(
+        shown("a"), order("a", AT + HOUR, 1, "1", value=9), order("a", AT + HOUR, 2, "2", value=0),
+        msgspec.structs.replace(order("a", AT + HOUR, 3, "3"), **untold),
+        shown("b"), msgspec.structs.replace(order("b", AT + HOUR, 1, "1"), **untold), restated("b", AT + DAY, value=0),
+        shown("c"), order("c", AT + HOUR, 1, "1", value=7), retracted("c", AT + DAY),
+        shown("d"), order("d", AT + HOUR, 1, "1", value=7), msgspec.structs.replace(restated("d", AT + DAY), **untold),
+        shown("e"), report("r", AT), msgspec.structs.replace(report("s", AT), **untold),
+        msgspec.structs.replace(row(1, AT + HOUR), value=None), msgspec.structs.replace(row(2, AT + DAY), value=Money(0)),
+    )  # fmt: skip
+
+    def valued(as_of: datetime) -> dict[str, tuple[float, float]]:
+        known = history.outcomes(as_of=as_of)
+        assert known.valued is not None
+        assert known.valued.dtype == np.float64
+        return dict(zip(known.impression_id, zip(known.conversions, known.valued, strict=True), strict=True))
+
+    reports = {"r": (9, 9), "s": (9, 0)}
+    assert valued(AT + HOUR) == {
+        "a": (3, 2),
+        "b": (1, 0),
+        "c": (1, 1),
+        "d": (1, 1),
+        "e": (0, 0),
+        **reports,
+        "row": (9, 0),
+    }
+    assert valued(AT + DAY) == {
+        "a": (3, 2),
+        "b": (1, 1),
+        "c": (0, 0),
+        "d": (1, 0),
+        "e": (0, 0),
+        **reports,
+        "row": (9, 9),
+    }
 
 
 def test_a_report_row_that_was_told_again_is_one_row_with_what_was_known_when(room: Room) -> None:

@@ -135,7 +135,8 @@ def test_daily_figures_told_again_and_again_tell_the_same_delays() -> None:
         delay = exponential(rng, 150)
         for age in tellings[tellings <= 30 - day]:
             gained = float(np.sum((delay > age - 1) & (delay <= age)))
-            rows.append((age - 1, age, 30.0 - day, gained))
+            if gained:  # nothing is told of a day on which nothing came
+                rows.append((age - 1, age, 30.0 - day, gained))
     earliest, latest, age, count = np.array(rows).T
     model = fitted(of(np.full(len(rows), "spring", dtype=object), earliest * DAY, latest * DAY, age * DAY, count))
     days = np.arange(1.0, 15.0)
@@ -153,6 +154,13 @@ def test_where_nothing_tells_of_delays_there_is_no_model() -> None:
     assert fit_delay_model(nothing, window_days=WINDOW) is None
     told_once = of(np.array(["a"], dtype=object), np.zeros(1), np.array([3 * DAY]), np.array([3 * DAY]))
     assert fit_delay_model(told_once, window_days=WINDOW) is None
+
+
+def test_a_single_report_row_that_tells_of_many_is_enough_for_an_exponential() -> None:
+    spring = np.array(["spring"], dtype=object)
+    model = fitted(of(spring, np.zeros(1), np.array([2 * DAY]), np.array([20 * DAY]), np.array([900.0])))
+    assert model.kind == "exponential"
+    assert 0.9 < model.maturity(["spring"], [2 * DAY])[0] < 1.0
 
 
 def test_a_model_is_plain_data() -> None:

@@ -19,13 +19,14 @@ from bidloop.core.errors import InsufficientData
 from bidloop.core.event import ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Charge, Opportunity
+from bidloop.core.outcome import Outcomes
 from bidloop.features.views import campaign_view
 from bidloop.outcomes.delay import DelayModel
 from bidloop.outcomes.settings import OutcomeSettings
 from bidloop.prediction.bundle import load_bundle
 from bidloop.prediction.reliability import TIER
 from bidloop.retraining.evidence import Renewal
-from bidloop.retraining.renewal import renew
+from bidloop.retraining.renewal import _order_value, renew
 from bidloop.retraining.settings import RenewalSettings
 from bidloop.retraining.training_set import read_training_set
 
@@ -288,3 +289,29 @@ def test_a_log_that_has_ended_gives_the_same_training_set_whenever_it_is_read(tm
     assert sets[0].described.as_of <= NOW
     maturity = [data.examples.maturity for data in sets]
     np.testing.assert_array_equal(maturity[0], maturity[1])
+
+
+def sold(value: list[float], valued: list[float] | None) -> Outcomes:
+    n = len(value)
+    at, one = np.full(n, np.datetime64(START.replace(tzinfo=None), "us")), np.ones(n)
+    shown = [Opportunity(opportunity_id=str(i), at=START, campaign_id="shoes") for i in range(n)]
+    names = np.array([str(i) for i in range(n)], dtype=object)
+    told = None if valued is None else np.array(valued)
+    return Outcomes(names, shown, at, one, one, one, np.array(value), one, one, one > 0, told)
+
+
+def test_conversions_told_to_be_worth_nothing_count_and_those_of_untold_value_do_not() -> None:
+    value, told = [50.0, 0.0, 0.0, 0.0, 0.0] * 200, [1.0] * 1000
+    worth = _order_value(sold(value, told))
+    assert worth is not None
+    assert worth.of("shoes").amount == pytest.approx(10, rel=0.02)
+    assert worth.orders == 1000
+    half = _order_value(sold(value, [1.0, 1.0, 0.0, 0.0, 0.0] * 200))
+    assert half is not None
+    assert half.of("shoes").amount == pytest.approx(25, rel=0.02)
+
+
+def test_where_no_conversion_is_worth_anything_values_are_not_kept_track_of() -> None:
+    assert _order_value(sold([0.0] * 50, [1.0] * 50)) is None
+    assert _order_value(sold([0.0] * 50, None)) is None
+    assert _order_value(sold([0.0] * 50, [0.0] * 50)) is None

@@ -22,11 +22,15 @@ def test_a_second_training_in_the_same_house_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_training_left_half_done_is_there_for_the_next_and_gone_when_that_has_ended(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), unfinished_training(tmp_path / "training") as folder:
-        (folder / "trees").mkdir()
-        (folder / "trees" / "half.checkpoint").write_text("half")
-        (folder / "tuning.journal").write_text("one trial")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with unfinished_training(tmp_path / "training") as folder:
+            (folder / "trees").mkdir()
+            (folder / "trees" / "half.checkpoint").write_text("half")
+            (folder / "tuning.journal").write_text("one trial")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     with unfinished_training(tmp_path / "training") as folder:
         assert (folder / "trees" / "half.checkpoint").read_text() == "half"
         assert (folder / "tuning.journal").exists()

@@ -115,7 +115,8 @@ class _Estimate:
 def _best_kind(delays: ConversionDelays, edges: Floats) -> Kind:
     """The simplest kind that none of the others clearly beats on conversions that it was not fitted to."""
     kinds: tuple[Kind, ...] = get_args(Kind)
-    if RunOff.of(delays, edges).total < FEWEST:
+    # A report row may tell of hundreds at once: there must be something left to fit when a fold is held out.
+    if RunOff.of(delays, edges).total < FEWEST or len(delays) < FOLDS:
         return kinds[0]
     fold = np.random.default_rng(0).permutation(len(delays)) % FOLDS
     parts: dict[Kind, list[Floats]] = {kind: [] for kind in kinds}

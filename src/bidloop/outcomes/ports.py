@@ -92,8 +92,8 @@ class History(Protocol):
     def delays(self, as_of: datetime | None = None) -> ConversionDelays:
         """How long every conversion took that counts in `outcomes` of the same instant, in order of time.
 
-        Report rows tell of it only when they are told several times, and only of those tellings that say when the platform
-        told them.
+        Report rows tell of it only where some of them were told again, and only by tellings that say when the platform told them.
+        A row that is not told again, though rows of its age are, is one that gained nothing.
 
         Parameters
         ----------
