@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bidloop.core.errors import ConfigurationError, InsufficientData
+from bidloop.core.errors import ConfigurationError, Diverged, InsufficientData
 from bidloop.core.examples import Examples
+from bidloop.core.feature_table import FeatureTable
 from bidloop.models.encoding import fit_encoding
 from bidloop.models.ensemble import MOST_MEMBERS, choose_members
 from bidloop.models.fit import fit_candidates, fit_trials, joined
@@ -21,6 +23,7 @@ from bidloop.models.logistic import fit_logistic
 from bidloop.models.network import NetworkSettings, fit_network
 from bidloop.models.rows import Response, Rows
 from bidloop.models.trees import TreeSettings, fit_trees
+from bidloop.prediction.scoring import Scorer
 
 QUICK = Hyperparameters(
     network=NetworkSettings(most_epochs=1),
@@ -155,6 +158,63 @@ def test_the_final_model_has_seen_the_validation_days_and_the_early_one_has_not(
         {field.name: field for field in model.encoding.categories}["slot"] for model in (trial.early, trial.final)
     )
     assert len(early.seen) < len(final.seen)
+
+
+WILD = NetworkSettings(learning_rate=1e30, most_epochs=1)
+
+
+def test_a_kind_that_fails_is_told_and_costs_the_others_nothing(
+    split: tuple[Examples, Examples], caplog: pytest.LogCaptureFixture
+) -> None:
+    told: dict[str, str] = {}
+    with caplog.at_level(logging.WARNING, logger="bidloop.models"):
+        trials = fit_trials(
+            *split,
+            seed=3,
+            kinds=["network", "logistic", "ensemble"],
+            hyperparameters=Hyperparameters(network=WILD),
+            on_failure=told.__setitem__,
+        )
+    assert [trial.final.name for trial in trials] == ["logistic", "ensemble"]
+    assert list(trials[-1].final.parameters) == ["weight_logistic"]
+    assert list(told) == ["network"]
+    assert "log odds" in told["network"]
+    assert "Training network failed" in caplog.text
+
+
+def test_where_nothing_could_be_trained_the_reason_is_raised(split: tuple[Examples, Examples]) -> None:
+    told: dict[str, str] = {}
+    with pytest.raises(Diverged, match="log odds"):
+        fit_trials(
+            *split,
+            seed=3,
+            kinds=["network", "ensemble"],
+            hyperparameters=Hyperparameters(network=WILD),
+            on_failure=told.__setitem__,
+        )
+    assert list(told) == ["network", "ensemble"]
+
+
+def test_without_a_feature_that_differs_the_average_rates_are_what_is_left(split: tuple[Examples, Examples]) -> None:
+    def alike(rows: Examples) -> Examples:
+        table = FeatureTable(
+            rows.features.view, {"hour_sin": np.ones(len(rows))}, {"slot": np.full(len(rows), "one", dtype=object)}
+        )
+        return dataclasses.replace(rows, features=table)
+
+    train, validation = (alike(rows) for rows in split)
+    told: dict[str, str] = {}
+    trials = fit_trials(train, validation, seed=3, on_failure=told.__setitem__)
+    assert [trial.final.name for trial in trials] == ["constant", "smoothed"]
+    for trial in trials:
+        said = Scorer(trial.final.onnx, trial.final.encoding).logits(validation.features)
+        assert said.shape == (len(validation), 2)
+        assert np.ptp(said[:, 0]) == 0
+    for kind in ("logistic", "ftrl", "trees", "network", "dcn", "deepfm"):
+        assert told.pop(kind).startswith("no feature differs between rows"), kind
+    assert list(told) == ["ensemble"]
+    with pytest.raises(InsufficientData, match="no feature"):
+        fit_trials(train, validation, seed=3, kinds=["trees"])
 
 
 def test_an_unknown_kind_is_refused(split: tuple[Examples, Examples]) -> None:

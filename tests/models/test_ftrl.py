@@ -76,6 +76,30 @@ def test_counts_are_learned_from_as_their_single_impressions_in_one_batch() -> N
     assert whole.intercept == pytest.approx(apart.intercept)
 
 
+@pytest.mark.parametrize(
+    ("impressions", "rates"),
+    [
+        (1e6, np.geomspace(1e-4, 0.3, 20)),
+        (1e8, np.geomspace(1e-4, 0.3, 20)),
+        (1e10, np.append(np.geomspace(1e-6, 1e-4, 18), (0.3, 0.9))),  # two cells far from where they start
+    ],
+)
+def test_large_counts_do_not_throw_the_weights_beyond_all_bounds(impressions: float, rates: np.ndarray) -> None:
+    """Cells of very different rates and sizes, as in campaign reports."""
+    rng = np.random.default_rng(0)
+    n = 600
+    cell = rng.integers(0, 20, n)
+    shown = np.ceil(impressions * np.exp(rng.normal(0, 2.5, n)) * np.where(rates >= 0.3, 1e-3, 1)[cell])
+    clicks = rng.binomial(shown.astype(np.int64), rates[cell]).astype(float)
+    names = np.array([f"c{i}" for i in cell], dtype=object)
+    table = FeatureTable("v", {"noise": rng.normal(size=n)}, {"cell": names})
+    at = np.datetime64("2026-01-01", "us") + np.arange(n).astype("timedelta64[m]")
+    rows = rows_of(Examples(table, at, shown, clicks, np.zeros(n), np.zeros(n), np.ones(n)))
+    said = rows.click.loss(fit_ftrl(rows, seed=1, epochs=8).logits(rows.numeric, rows.categories)[:, 0])
+    best = rows.click.loss(np.log(rates / (1 - rates))[cell])
+    assert said - best < 0.05 * (rows.click.loss(np.full(n, rows.click.base)) - best)
+
+
 def test_predictions_sum_to_the_clicks_of_a_thinned_log_and_to_the_conversions(log: Callable[..., Examples]) -> None:
     examples = log(6000, sampled=0.2)
     rows = rows_of(examples)

@@ -15,7 +15,7 @@ import pytest
 from bidloop.app.settings import Settings
 from bidloop.app.wiring import House, open_house
 from bidloop.core.clock import ManualClock
-from bidloop.core.errors import InsufficientData
+from bidloop.core.errors import Diverged, InsufficientData
 from bidloop.core.event import ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Charge, Opportunity
@@ -315,3 +315,16 @@ def test_where_no_conversion_is_worth_anything_values_are_not_kept_track_of() ->
     assert _order_value(sold([0.0] * 50, [1.0] * 50)) is None
     assert _order_value(sold([0.0] * 50, None)) is None
     assert _order_value(sold([0.0] * 50, [0.0] * 50)) is None
+
+
+def test_a_kind_that_cannot_be_trained_costs_the_others_nothing_and_is_told_of(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(*_: Any, **__: Any) -> Any:
+        raise Diverged("log odds that are no numbers")
+
+    monkeypatch.setattr("bidloop.models.kinds.fit_trees", diverges)
+    told = train(house, kinds=("constant", "trees"))
+    assert told.winner == "constant"
+    assert list(told.failed) == ["trees"]
+    assert "no numbers" in told.failed["trees"]

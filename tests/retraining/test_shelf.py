@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from bidloop.core.errors import CorruptArtifact, NotFound
+from bidloop.core.errors import CorruptArtifact, NotFound, Unavailable
 from bidloop.retraining.shelf import Shelf
 
 
@@ -108,8 +110,55 @@ def test_many_who_promote_at_once_are_all_written_down(shelf: Shelf) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: Shelf(shelf.folder).promote("v1" if i % 2 else "v2"), range(40)))
     lines = [line for line in (shelf.folder / "promotions.ndjson").read_text().splitlines() if line]
-    assert len([json.loads(line) for line in lines]) == 40
-    assert json.loads(lines[-1])["version"] == shelf.champion()
+    told = [json.loads(line)["version"] for line in lines]
+    assert told[-1] == shelf.champion()
+    assert all(before != after for before, after in pairwise(told)), "what serves already is not promoted again"
+
+
+def test_who_promotes_or_rolls_back_from_another_champion_than_there_is_by_now_is_told(shelf: Shelf) -> None:
+    shelf.promote("v1", expected=None)
+    shelf.promote("v2", expected="v1")
+    assert shelf.roll_back(expected="v2") == "v1"
+    changes = shelf.promotions.changes()
+    for change in (lambda: shelf.roll_back(expected="v2"), lambda: shelf.promote("v2", expected=None)):
+        with pytest.raises(Unavailable, match="v1 serves by now"):
+            change()
+    assert (shelf.champion(), shelf.promotions.changes()) == ("v1", changes)
+
+
+def test_a_pointer_is_on_the_disk_before_anything_is_said_of_it(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    def replaced(source: Path, target: Path) -> None:
+        done.append(f"{source.name} -> {target.name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    shelf.promote("v1")
+    assert done == ["promotions.ndjson", "champion.part", "champion.part -> champion", shelf.folder.name]
+
+
+def test_a_pointer_that_names_nothing_is_as_none(shelf: Shelf) -> None:
+    (shelf.folder / "champion").write_text("\n")
+    assert shelf.champion() is None
+    shelf.promote("v1")
+    assert [change.version for change in shelf.promotions.changes()] == ["v1"]
+
+
+def test_what_serves_is_no_challenger_and_promoting_it_changes_nothing(shelf: Shelf) -> None:
+    shelf.promote("v1")
+    shelf.propose("v2")
+    shelf.propose("v1")
+    assert shelf.challenger() is None
+    changes = shelf.promotions.changes()
+    shelf.promote("v1")
+    assert shelf.promotions.changes() == changes
 
 
 def test_only_what_is_a_whole_bundle_is_taken_on_the_shelf(shelf: Shelf) -> None:

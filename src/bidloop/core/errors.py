@@ -8,6 +8,7 @@
     ├── ConfigurationError      settings, feature views or wiring contradict each other
     ├── NotFound                a decision, model or file that was named does not exist
     ├── InsufficientData        too little data to fit or to judge; says how much is missing
+    ├── Diverged                a model's numbers left all bounds while it was fitted
     ├── CorruptArtifact         a stored file fails its checksum or cannot be read
     └── Unavailable             a server that is needed does not answer; nothing was lost, try again
 
@@ -78,6 +79,10 @@ class NotFound(BidloopError):
 
 class InsufficientData(BidloopError):
     """There is too little data to fit or to judge."""
+
+
+class Diverged(BidloopError):
+    """A model's numbers left all bounds while it was fitted."""
 
 
 class CorruptArtifact(BidloopError):

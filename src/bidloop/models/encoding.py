@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.core.encoding import CategoryField, Encoding, NumericField, bucket
+from bidloop.core.errors import InsufficientData
 from bidloop.core.examples import Examples
 
 FEWEST_WEEKDAYS = 14
@@ -53,6 +54,27 @@ def fit_encoding(examples: Examples) -> Encoding:
         tuple(field for field in numeric if field is not None),
         tuple(field for field in categories if len(field.seen) > 1),
     )
+
+
+def require_features(fields: int) -> None:
+    """Refuse to fit a kind of model that reads features where it has none to read.
+
+    Parameters
+    ----------
+    fields
+        How many of those that it reads differ between rows.
+
+    Raises
+    ------
+    InsufficientData
+        When there are none.
+    """
+    if fields == 0:
+        raise InsufficientData(
+            "no feature differs between rows, of those that this kind of model reads",
+            expected="at least one",
+            remedy="Train on a longer stretch of the log, or on a view with more features.",
+        )
 
 
 def is_rate(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +19,16 @@ from bidloop.models.candidate import Candidate, export
 from bidloop.models.encoding import fit_encoding
 from bidloop.models.ensemble import Ensemble, choose_members
 from bidloop.models.hyperparameters import Hyperparameters
-from bidloop.models.kinds import ENSEMBLE, KINDS, MEMBERS, TABLE, Terms, known_kinds
+from bidloop.models.kinds import ENSEMBLE, FAILURES, KINDS, MEMBERS, TABLE, Terms, known_kinds
 from bidloop.models.rows import Rows
 
 ENSEMBLE_EFFORT = 0.5
 
 Progress = Callable[[str, float], None]
+OnFailure = Callable[[str, str], None]
+"""Told a kind of model that could not be trained, and why."""
 Curve = tuple[tuple[int, float], ...]
+_log = logging.getLogger("bidloop.models")
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,11 @@ def fit_trials(
     hyperparameters: Hyperparameters | None = None,
     checkpoints: Path | None = None,
     on_progress: Progress | None = None,
+    on_failure: OnFailure | None = None,
 ) -> list[Trial]:
     """Train every kind of model twice: on earlier days alone to choose what there is to choose, then on all days.
+
+    A kind that cannot be trained on these rows costs the others nothing: it is told, and left out.
 
     Parameters
     ----------
@@ -99,10 +106,13 @@ def fit_trials(
         A folder in which networks leave what a killed training goes on from.
     on_progress
         Told what is being trained, and the share that is done.
+    on_failure
+        Told each kind that failed, a member of the ensemble that was not asked for itself among them, and the reason. The log
+        is told as well.
 
     Returns
     -------
-    One trial per kind that was asked for, in the order of `KINDS`.
+    One trial per kind that was asked for and did not fail, in the order of `KINDS`.
 
     Raises
     ------
@@ -110,6 +120,8 @@ def fit_trials(
         For an unknown kind.
     InsufficientData
         When either part has no click or nothing but clicks.
+    BidloopError, or one of `kinds.FAILURES`
+        The first failure, when nothing that was asked for could be trained.
     """
     wanted = known_kinds(kinds)
     if len(train) == 0 or len(validation) == 0:
@@ -124,11 +136,24 @@ def fit_trials(
     fitted = _with_members(wanted)
     efforts = [TABLE[kind].effort if kind in TABLE else ENSEMBLE_EFFORT for kind in fitted]
     ends = [sum(efforts[: i + 1]) / sum(efforts) for i in range(len(fitted))]
-    trials = {}
+    trials: list[Trial] = []
+    failures: list[Exception] = []
     for kind, begin, end in zip(fitted, [0.0, *ends], ends, strict=False):
-        trials[kind] = fitting.trial(kind, partial(_within, report, kind, begin, end))
+        try:
+            trial = fitting.trial(kind, partial(_within, report, kind, begin, end))
+        except FAILURES as error:
+            failures.append(error)
+            reason = str(error) or type(error).__name__
+            _log.warning("Training %s failed: %s", kind, reason)
+            if on_failure is not None:
+                on_failure(kind, reason)
+            continue
+        if kind in wanted:
+            trials.append(trial)
+    if not trials:
+        raise failures[0]
     report("done", 1.0)
-    return [trial for kind, trial in trials.items() if kind in wanted]
+    return trials
 
 
 def _within(report: Progress, kind: str, begin: float, end: float, share: float) -> None:
@@ -152,6 +177,9 @@ def joined(first: Examples, second: Examples) -> Examples:
     return Examples(features, at=np.concatenate((first.at, second.at)), maturity=maturity, **counts)
 
 
+Fits = tuple[Candidate, Candidate]
+
+
 class _Fitting:
     """The rows, encoded once for all kinds, and what has been fitted to them so far."""
 
@@ -168,14 +196,12 @@ class _Fitting:
         """Early and final fit of one kind; those of an ensemble's members come before."""
         start = time.perf_counter()
         on_progress(0.0)
-        curve = self._average() if kind == ENSEMBLE else self._fit(kind, on_progress)
-        early, final = (
-            export(fits[kind], encoding)
-            for fits, encoding in zip((self.early, self.final), self.encodings, strict=True)
-        )
+        fits, curve = self._average() if kind == ENSEMBLE else self._fit(kind, on_progress)
+        early, final = (export(fit, encoding) for fit, encoding in zip(fits, self.encodings, strict=True))
+        self.early[kind], self.final[kind] = fits
         return Trial(early, final, time.perf_counter() - start, curve)
 
-    def _fit(self, kind: str, on_progress: Callable[[float], None]) -> Curve:
+    def _fit(self, kind: str, on_progress: Callable[[float], None]) -> tuple[Fits, Curve]:
         curve: list[tuple[int, float]] = []
         first = replace(
             self.terms,
@@ -183,20 +209,23 @@ class _Fitting:
             on_progress=lambda share: on_progress(share / 2),
         )
         second = replace(self.terms, on_progress=lambda share: on_progress((1 + share) / 2))
-        self.early[kind] = TABLE[kind].fit(self.rows, self.later, first)
-        self.final[kind] = TABLE[kind].refit(self.all_rows, self.early[kind], second)
-        return tuple(curve)
+        early = TABLE[kind].fit(self.rows, self.later, first)
+        return (early, TABLE[kind].refit(self.all_rows, early, second)), tuple(curve)
 
-    def _average(self) -> Curve:
+    def _average(self) -> tuple[Fits, Curve]:
         log_odds = {
             kind: self.early[kind].logits(self.later.numeric, self.later.categories)[:, 0]
             for kind in MEMBERS
             if kind in self.early
         }
+        if not log_odds:
+            raise InsufficientData("an ensemble none of whose members could be trained", expected="at least one")
         weights, losses = choose_members(log_odds, self.later.click)
-        for fits in (self.early, self.final):
-            fits[ENSEMBLE] = Ensemble(tuple(fits[kind] for kind in weights), tuple(weights.values()))
-        return tuple(enumerate(losses, start=1))
+        early, final = (
+            Ensemble(tuple(fits[kind] for kind in weights), tuple(weights.values()))
+            for fits in (self.early, self.final)
+        )
+        return (early, final), tuple(enumerate(losses, start=1))
 
 
 def _with_members(wanted: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from bidloop.core.errors import InsufficientData
 from bidloop.core.examples import Examples
 from bidloop.models.candidate import Candidate
 from bidloop.models.encoding import fit_encoding
-from bidloop.models.level import level
+from bidloop.models.level import levelled_loss
 from bidloop.models.rows import Rows
 
 SPANS_BEFORE = 2
@@ -43,9 +43,7 @@ class Fold:
 
     def loss(self, candidate: Candidate) -> float:
         """Loss of clicks on the later rows at their own level, in nats per (scaled) impression."""
-        log_odds = candidate.logits(self.later.numeric, self.later.categories)[:, 0]
-        click = self.later.click
-        return click.loss(log_odds + level(log_odds, click, 0.0) + click.shift)
+        return levelled_loss(candidate.logits(self.later.numeric, self.later.categories)[:, 0], self.later.click)
 
 
 def rolling_folds(train: Examples, validation: Examples) -> list[Fold]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bidloop.core.errors import ConfigurationError
 from bidloop.models.ftrl import FtrlSettings
 from bidloop.models.network.settings import NetworkSettings
 from bidloop.models.trees import TreeSettings
@@ -13,6 +14,11 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Settings of every kind of model that has some.
 
     Constant and smoothed rates have none, and the logistic regression learns its penalties from the data.
+
+    Raises
+    ------
+    ConfigurationError
+        When a network's settings name the tower of another kind.
 
     Examples
     --------
@@ -30,6 +36,14 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     network: NetworkSettings = NetworkSettings(tower="mlp")
     dcn: NetworkSettings = NetworkSettings(tower="dcn")
     deepfm: NetworkSettings = NetworkSettings(tower="deepfm")
+
+    def __post_init__(self) -> None:
+        for kind, tower in (("network", "mlp"), ("dcn", "dcn"), ("deepfm", "deepfm")):
+            found = getattr(self, kind).tower
+            if found != tower:
+                raise ConfigurationError(
+                    f"tower {found!r} of {kind}", expected=repr(tower), remedy=f'Say "tower": "{tower}".'
+                )
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bidloop.core.errors import ConfigurationError, closest
+from bidloop.core.errors import ConfigurationError, Diverged, InsufficientData, closest
 from bidloop.models.candidate import Candidate, OnEpoch
 from bidloop.models.constant import fit_constant
 from bidloop.models.ftrl import Ftrl, fit_ftrl
@@ -133,6 +133,9 @@ MEMBERS = ("logistic", "ftrl", "trees", "network", "dcn", "deepfm")
 """What the ensemble may average."""
 ENSEMBLE = "ensemble"
 KINDS = (*TABLE, ENSEMBLE)
+FAILURES = (ArithmeticError, ConfigurationError, Diverged, InsufficientData, MemoryError, RuntimeError, ValueError)
+"""What rows and settings can do to the training of one kind, which says nothing of the others: overflow, too little memory,
+nothing that could be solved, no feature to read or too many."""
 
 
 def known_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bidloop.core.encoding import Encoding
 from bidloop.models.candidate import Parameters
+from bidloop.models.encoding import require_features
 from bidloop.models.graph import Graph
 from bidloop.models.levels import add_levels, levels
 from bidloop.models.relative import Relative
@@ -104,7 +105,14 @@ class Logistic:
 
 
 def fit_logistic(rows: Rows) -> Logistic:
-    """Fit coefficients and variances for clicks on all rows and for conversions on those with a click."""
+    """Fit coefficients and variances for clicks on all rows and for conversions on those with a click.
+
+    Raises
+    ------
+    InsufficientData
+        When no category and no plain number differs between rows.
+    """
+    require_features(Relative(rows.encoding).plain + len(rows.encoding.categories))
     # L-BFGS calls BLAS for vectors so short that its threads do little but wait for each other: for minutes, where others
     # use the same cores. And the last digits would depend on the number of cores.
     with threadpool_limits(1, user_api="blas"):

@@ -11,9 +11,11 @@ plain likelihood.
 Conversions arrive late. Of m clicks so young that only the share F of their conversions is reported by now, the c that are
 count as c yes of m F trials, not of m. With the true rate p and the true F, ``E[c - p m F] = 0`` in every row, so that what
 solves ``Σ x (c - p m F) = 0``, as a logistic regression on these counts does, is right on average for small and large rates
-alike, and the loss stays convex: its Hessian is ``Σ x x' m F p (1 - p)``. To weigh each conversion by 1 / F instead
-(Horvitz-Thompson) is right on average too, but those weights have no bound; and the likelihood of Chapelle ("Modeling
-Delayed Feedback in Display Advertising", 2014), which fits rate and delay together, is not convex.
+alike. The loss is convex, with the Hessian ``Σ x x' m F p (1 - p)``, but unbounded below on rows that can be memorised: where
+c exceeds m F in all rows that a weight reads, a larger weight is always better. Penalties hold the weights of the linear
+models and the leaves of the trees; the clamp in `network/loss.py` is the networks' floor. To weigh each conversion by 1 / F
+instead (Horvitz-Thompson) is right on average too, but those weights have no bound; and the likelihood of Chapelle
+("Modeling Delayed Feedback in Display Advertising", 2014), which fits rate and delay together, is not convex.
 """
 
 from __future__ import annotations
@@ -153,8 +155,9 @@ class Rows:
         numeric, categories = encoding.apply(examples.features)
         return cls(
             encoding,
-            numeric,
-            categories,
+            # A table without a column does not know how many rows it has.
+            numeric.reshape(len(examples), len(encoding.numeric)),
+            categories.reshape(len(examples), len(encoding.categories)),
             Response.of(examples.clicks, examples.impressions, examples.weight),
             Response.of(
                 examples.conversions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from bidloop.core.encoding import Encoding
+from bidloop.core.errors import ConfigurationError
 from bidloop.models.candidate import OnEpoch, Parameters
+from bidloop.models.encoding import require_features
 from bidloop.models.graph import Graph
 from bidloop.models.levels import add_levels, levels
 from bidloop.models.relative import Relative
@@ -26,6 +29,9 @@ FEWEST_ROUNDS = 20
 MOST_LEVELS = 24
 """Categories of more values than this are seen by their rates of the past alone."""
 FEWEST_EVENTS = 20
+DEEPEST = 16
+"""Twice as deep as any that tuning tries: the number of leaves doubles with each level, and all of them are served."""
+MOST_BINS = 1 << 16
 SMALLEST_HESSIAN = 1e-16
 """XGBoost's own bound for the logistic loss."""
 
@@ -47,6 +53,11 @@ class TreeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         L2 penalty on a leaf's value.
     max_bin
         Thresholds tried per column.
+
+    Raises
+    ------
+    ConfigurationError
+        When a value is out of its range.
     """
 
     max_depth: int = 4
@@ -56,6 +67,18 @@ class TreeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_child_weight: float = 20.0
     reg_lambda: float = 5.0
     max_bin: int = 64
+
+    def __post_init__(self) -> None:
+        self._check("max_depth", 1 <= self.max_depth <= DEEPEST, f"1 … {DEEPEST}")
+        for name in ("learning_rate", "subsample", "colsample_bytree"):
+            self._check(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
+        for name in ("min_child_weight", "reg_lambda"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, "a number of at least 0")
+        self._check("max_bin", 2 <= self.max_bin <= MOST_BINS, f"2 … {MOST_BINS}")
+
+    def _check(self, name: str, fine: bool, expected: str) -> None:
+        if not fine:
+            raise ConfigurationError(f"{name} = {getattr(self, name)!r} of the trees", expected=expected)
 
 
 class TreeInput:
@@ -161,15 +184,21 @@ def fit_trees(
         Most trees for clicks and for conversions.
     on_epoch
         Told the number of trees for clicks and their loss on the later rows after each of them; may raise.
+
+    Raises
+    ------
+    InsufficientData
+        When no number and no category of few values differs between rows.
     """
     settings = settings or TreeSettings()
     options = msgspec.structs.asdict(settings)
     read = TreeInput(rows.encoding)
+    require_features(len(read.names))
     inputs = read.of(rows.numeric, rows.categories)
     further = None if later is None else read.of(later.numeric, later.categories)
 
     def head(response: Response, held: Response | None, most: int, told: OnEpoch | None) -> Any:
-        if not read.names or most == 0 or not response.enough(FEWEST_EVENTS):
+        if most == 0 or not response.enough(FEWEST_EVENTS):
             return None
         if held is None or further is None or not held.enough(1):
             trees = most if held is None else most // 3

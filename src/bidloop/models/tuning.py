@@ -32,7 +32,7 @@ from bidloop.core.errors import ConfigurationError
 from bidloop.core.examples import Examples
 from bidloop.models.folds import Fold, fingerprint, rolling_folds
 from bidloop.models.hyperparameters import SPACES, Hyperparameters, Span
-from bidloop.models.kinds import TABLE, Terms, known_kinds
+from bidloop.models.kinds import FAILURES, TABLE, Terms, known_kinds
 from bidloop.models.tuned import State, TunedKind, TuningTrial
 
 RANDOM_TRIALS = 6
@@ -47,8 +47,6 @@ EVERY = {"trees": 20}
 FIRST_FOLD_DONE = 1_000_000
 """The step at which the first fold's result is told to the pruner, after all trees or epochs."""
 JOURNAL = "tuning.journal"
-FAILURES = (ArithmeticError, MemoryError, RuntimeError, ValueError)
-"""What a setting can do to a training: overflow, too little memory, nothing that could be solved."""
 
 Progress = Callable[[str, float], None]
 _log = logging.getLogger("bidloop.models")
@@ -213,11 +211,10 @@ class _Study:
         if number == 0:
             self._study.enqueue_trial({name: getattr(self._default, name) for name in SPACES[self.kind]})
         trial = self._study.ask()
-        settings = msgspec.structs.replace(
-            self._default, **{name: _suggest(trial, name, span) for name, span in SPACES[self.kind].items()}
-        )
+        figures = {name: _suggest(trial, name, span) for name, span in SPACES[self.kind].items()}
         start, losses, state = time.monotonic(), list[float](), TrialState.FAIL
         try:
+            settings = msgspec.structs.replace(self._default, **figures)
             for fold in self._folds:
                 losses.append(self._loss(settings, fold, budget, None if losses else trial))
             state = TrialState.COMPLETE

@@ -87,6 +87,8 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True):
         What was learned from.
     candidates
         Every kind that was trained, best log loss first.
+    failed
+        Every kind that could not be trained, and why.
     coverage, conversion_coverage
         How often the intervals of click and conversion rates held on the held-out days; `None` when there were too few cells.
     delays
@@ -104,6 +106,7 @@ class Renewal(msgspec.Struct, frozen=True, kw_only=True):
     view_version: str
     data: TrainingData
     candidates: tuple[CandidateEvidence, ...]
+    failed: dict[str, str] = {}
     coverage: Coverage | None
     conversion_coverage: Coverage | None
     delays: DelayModel | None

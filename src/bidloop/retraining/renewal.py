@@ -86,6 +86,7 @@ def renew(
         )
         hyperparameters, tuned = found.hyperparameters, found.kinds
     begin = TUNED if tuned else 0.0
+    failed: dict[str, str] = {}
     trials = fit_trials(
         fit,
         validation,
@@ -93,6 +94,7 @@ def renew(
         kinds=settings.kinds or None,
         hyperparameters=hyperparameters,
         checkpoints=unfinished,
+        on_failure=failed.__setitem__,
         on_progress=lambda name, share: report(f"training {name}", begin + (JUDGED - begin) * share),
     )
     report("judging on held-out days", JUDGED)
@@ -137,6 +139,7 @@ def renew(
         landscape=landscape is not None,
         hyperparameters=msgspec.to_builtins(hyperparameters or Hyperparameters()),
         tuned=tuned,
+        failed=failed,
     )
 
 

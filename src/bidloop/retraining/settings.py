@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from bidloop.core.errors import ConfigurationError
+
 
 class RenewalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How history is split and what is trained on it.
@@ -22,7 +24,12 @@ class RenewalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     level
         Stated coverage of the intervals.
     seed
-        Makes training repeatable.
+        Makes training repeatable; at least 0.
+
+    Raises
+    ------
+    ConfigurationError
+        When a value is out of its range.
     """
 
     held_out_days: int = 2
@@ -31,3 +38,14 @@ class RenewalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     kinds: tuple[str, ...] = ()
     level: float = 0.95
     seed: int = 42
+
+    def __post_init__(self) -> None:
+        for name in ("held_out_days", "validation_days", "minimum_rows"):
+            value = getattr(self, name)
+            self._check(name, value is None or value >= 1, "at least 1")
+        self._check("level", 0 < self.level < 1, "above 0 and below 1, such as 0.95")
+        self._check("seed", self.seed >= 0, "at least 0")
+
+    def _check(self, name: str, fine: bool, expected: str) -> None:
+        if not fine:
+            raise ConfigurationError(f"{name} = {getattr(self, name)!r} of the renewal", expected=expected)

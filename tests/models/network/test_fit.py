@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -10,12 +11,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+import xxhash
 
 from bidloop.core.encoding import CategoryField, Encoding, NumericField
+from bidloop.models.candidate import export
 from bidloop.models.network import Network, NetworkSettings, fit_network
 from bidloop.models.network import checkpoint as files
+from bidloop.models.network.checkpoint import Checkpoint, fingerprint, unpacked
 from bidloop.models.rows import Response, Rows
 
 SMALL = NetworkSettings(hidden=(16, 8), batch=64, most_epochs=3)
@@ -79,8 +84,33 @@ def test_the_network_learns_what_there_is_to_learn() -> None:
     best = later.click.loss(truth)
     assert later.click.loss(said[:, 0]) - best < 0.35 * (constant - best)
     assert losses[0] > min(losses)
-    p = 1 / (1 + np.exp(-network.logits(rows.numeric, rows.categories)[:, 0]))
-    assert p.sum() == pytest.approx(rows.click.positive.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_predictions_sum_to_the_clicks_and_to_the_conversions(late: bool) -> None:
+    rows = make_rows(1500, 0)
+    if late:  # a quarter of the conversions are known
+        clicks, maturity = rows.click.positive, np.full(len(rows), 0.25)
+        known = rows.conversion.positive * (np.random.default_rng(1).random(len(rows)) < maturity)
+        conversion = Response.of(known, clicks, np.ones(len(rows)), maturity)
+        rows = dataclasses.replace(rows, conversion=conversion, maturity=maturity)
+    network = fit_network(rows, seed=1, settings=SMALL, epochs=2)
+    p = 1 / (1 + np.exp(-network.logits(rows.numeric, rows.categories)))
+    assert p[:, 0].sum() == pytest.approx(rows.click.positive.sum(), rel=1e-6)
+    assert p[:, 1] @ rows.conversion.total == pytest.approx(rows.conversion.positive.sum(), rel=1e-6)
+
+
+def test_with_too_few_conversions_all_rows_have_the_average_rate() -> None:
+    rows = make_rows(1500, 0)
+    few = rows.conversion.positive * (np.cumsum(rows.conversion.positive) <= 10)
+    rows = dataclasses.replace(rows, conversion=Response.of(few, rows.click.positive, np.ones(len(rows))))
+    network = fit_network(rows, seed=1, settings=SMALL, epochs=1)
+    said = network.logits(rows.numeric, rows.categories)
+    session = onnxruntime.InferenceSession(export(network, rows.encoding).onnx, providers=["CPUExecutionProvider"])
+    served = session.run(None, {"numeric": rows.numeric, "categories": rows.categories})[0]
+    np.testing.assert_allclose(served, said, atol=1e-5, rtol=1e-5)
+    assert np.ptp(said[:, 1]) == 0
+    assert 1 / (1 + np.exp(-said[0, 1])) == pytest.approx(10.5 / (rows.click.positive.sum() + 1))
 
 
 def test_training_stops_once_later_rows_no_longer_gain_and_keeps_the_best_epoch() -> None:
@@ -207,6 +237,78 @@ def test_a_damaged_checkpoint_is_told_and_training_starts_anew(
     with pytest.raises(Stopped):
         _first_step(rows, tmp_path, shares := [])
     assert shares == [pytest.approx(6 / 20)]
+
+
+def test_a_checkpoint_that_another_code_wrote_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = make_rows(50, 0), None, SMALL, (5, 2), {"weights": torch.ones(2)}
+    name = fingerprint(*asked)
+    monkeypatch.setattr(files, "version", lambda package: "0.0.0")
+    of_another_release = fingerprint(*asked)
+    monkeypatch.setattr(torch, "__version__", "0.0.0")
+    assert len({name, of_another_release, fingerprint(*asked)}) == 3
+
+
+@pytest.mark.parametrize("missing", ["average.heads.bias", "position", "table"])
+def test_a_checkpoint_of_other_arrays_is_told_and_training_starts_anew(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = make_rows(640, 0)
+    path = stopped_after(rows, 5, tmp_path, monkeypatch)
+    state = unpacked(path.read_bytes()[16:])
+    del state[missing]
+    other = Checkpoint(tmp_path, path.stem.removeprefix("network-"))
+    other.write(state)
+    shares: list[float] = []
+    with caplog.at_level(logging.WARNING):
+        resumed = fit_network(rows, seed=5, settings=SMALL, epochs=2, checkpoints=tmp_path, on_progress=shares.append)
+    assert "cannot be loaded" in caplog.text
+    assert shares[0] == pytest.approx(1 / 20)
+    assert_same(resumed, fit_network(rows, seed=5, settings=SMALL, epochs=2))
+
+
+def test_a_checkpoint_that_is_no_archive_is_told_and_training_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = make_rows(640, 0)
+    path = stopped_after(rows, 5, tmp_path, monkeypatch)
+    path.write_bytes(xxhash.xxh3_128_digest(b"PK\x03\x04") + b"PK\x03\x04")
+    with caplog.at_level(logging.WARNING), pytest.raises(Stopped):
+        _first_step(rows, tmp_path, shares := [])
+    assert "cannot be loaded" in caplog.text
+    assert shares == [pytest.approx(1 / 20)]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(files, "SECONDS_BETWEEN", 0.0)
+    rows = make_rows(300, 0)
+    (tmp_path / "file").write_text("no folder")
+
+    def full(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with caplog.at_level(logging.WARNING):
+        without_folder = fit_network(rows, seed=5, settings=SMALL, epochs=1, checkpoints=tmp_path / "file")
+        monkeypatch.setattr(os, "fsync", full)
+        without_room = fit_network(rows, seed=5, settings=SMALL, epochs=1, checkpoints=tmp_path / "kept")
+    assert "No space left on device" in caplog.text
+    assert list((tmp_path / "kept").iterdir()) == []
+    for network in (without_folder, without_room):
+        assert_same(network, fit_network(rows, seed=5, settings=SMALL, epochs=1))
+
+
+def test_a_checkpoint_is_written_aside_under_a_name_of_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(os, "fsync", lambda file: seen.append([path.name for path in tmp_path.iterdir()]))
+    checkpoint = Checkpoint(tmp_path, "3f")
+    checkpoint.write({"weights": torch.ones(2)})
+    assert seen == [[f"network-3f.{os.getpid()}.writing"]]
+    (tmp_path / "network-3f.1.writing").touch()  # what a kill left
+    checkpoint.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def _first_step(rows: Rows, folder: Path, shares: list[float]) -> None:

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from bidloop.models.network.loss import entire_space_loss
+from bidloop.models.network.loss import MARGIN, entire_space_loss
 
 KINDS = ("none", "ipw", "dr")
 Correction = Literal["ipw", "dr"]
@@ -75,14 +75,30 @@ def test_counts_weigh_as_much_as_their_single_impressions(counterfactual: Any) -
     assert of_counts.item() == pytest.approx(of_singles.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("chance", [0.5, 0.2, 1e-4])
 @pytest.mark.parametrize("counterfactual", KINDS)
-def test_a_batch_without_a_click_has_a_finite_loss_and_gradient(counterfactual: Any) -> None:
-    point = torch.zeros(4, 3, requires_grad=True)
+def test_a_batch_without_a_click_has_a_finite_loss_and_gradient(counterfactual: Any, chance: float) -> None:
+    point = torch.zeros(4, 3)
+    point[:, 0] = torch.logit(torch.tensor(chance))
+    point.requires_grad_()
     none = torch.zeros(4)
     loss = entire_space_loss(point, none, torch.ones(4), none, counterfactual=counterfactual)
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(point.grad).all()
+
+
+def test_a_late_row_that_is_known_by_heart_has_a_floor() -> None:
+    one, none, maturity = torch.ones(1), torch.zeros(1), torch.full((1,), 0.05)
+    losses = []
+    for log_odds in (6.0, 20.0, 200.0):
+        point = torch.full((1, 2), log_odds, requires_grad=True)
+        loss = entire_space_loss(point, one, none, one, maturity)
+        loss.backward()
+        assert torch.isfinite(point.grad).all()
+        losses.append(loss.item())
+    assert losses[0] > losses[1] == pytest.approx(losses[2])
+    assert losses[1] == pytest.approx(0.95 * np.log(MARGIN), rel=0.01)
 
 
 @pytest.mark.parametrize("late", [False, True])

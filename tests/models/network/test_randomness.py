@@ -37,6 +37,14 @@ def test_nothing_is_hidden_or_dropped_where_the_share_is_zero() -> None:
     assert torch.equal(dice.drop(wave), wave)
 
 
+def test_a_share_close_to_one_leaves_something() -> None:
+    dice = make_dice(slice(0, 4000), dropout=0.999)
+    dropped = dice.drop(torch.ones(4000, 50))
+    assert torch.isfinite(dropped).all()
+    assert abs(dropped.mean() - 1) < 4 * (255 / 200_000) ** 0.5
+    assert not dice.hidden(50, 0.999).all()
+
+
 def test_each_step_throws_anew() -> None:
     one, other = (make_dice(slice(0, 4000), step).hidden(8, 0.5) for step in (0, 1))
     assert 0.4 < (one == other).float().mean() < 0.6

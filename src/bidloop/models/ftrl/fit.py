@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from bidloop.models.candidate import OnEpoch
 from bidloop.models.crosses import Cross, choose_crosses
+from bidloop.models.encoding import require_features
 from bidloop.models.ftrl.model import Ftrl, places, sizes
 from bidloop.models.ftrl.proximal import Proximal
 from bidloop.models.ftrl.settings import FtrlSettings
-from bidloop.models.level import level
+from bidloop.models.level import level, levelled_loss
 from bidloop.models.levels import levels
 from bidloop.models.relative import Relative
 from bidloop.models.rows import Response, Rows
@@ -43,7 +44,15 @@ def fit_ftrl(
         Of the order of the rows.
     on_epoch
         Told the number of the epoch and the loss of the later rows; may raise.
+
+    Raises
+    ------
+    InsufficientData
+        When no feature differs between rows.
+    Diverged
+        When the weights left all bounds.
     """
+    require_features(len(Relative(rows.encoding).names) + len(rows.encoding.categories))
     learning = _Learning(rows, settings, _chosen(rows, settings, seed), seed)
     best, least = learning.model(0), np.inf
     for epoch in range(1, (epochs if later is None else settings.most_epochs) + 1):
@@ -52,9 +61,7 @@ def fit_ftrl(
             best = learning.model(epoch) if epoch == epochs else best
             continue
         present = learning.model(epoch)
-        # At the later days' own level: a day that is better for all says nothing of how many epochs are too many.
-        log_odds = present.logits(later.numeric, later.categories)[:, 0]
-        loss = later.click.loss(log_odds + level(log_odds, later.click, 0.0) + later.click.shift)
+        loss = levelled_loss(present.logits(later.numeric, later.categories)[:, 0], later.click)
         if on_epoch is not None:
             on_epoch(epoch, loss)
         if loss < least:

@@ -11,9 +11,16 @@ from bidloop.models.ftrl.settings import FtrlSettings
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
+TINY = 1e-9
+"""Of a row that counts for nothing."""
+
 
 class Proximal:
     """State of FTRL-Proximal for one outcome: `z` and `n` of the paper, first for the values, then for the numbers.
+
+    No step is longer than Newton's, shared by all weights that a row reads. A row of a million impressions has a gradient as
+    large as theirs together but a learning rate that fell as the root of their number, and would throw its weights beyond all
+    bounds. So `n` is at least what makes the learning rate one over the curvature; on single impressions it nearly always is.
 
     Parameters
     ----------
@@ -60,7 +67,8 @@ class Proximal:
         at = np.concatenate((met, self.dense))
         weights = self.weights(at)
         chance = expit(self.intercept + weights[inverse].sum(axis=1) + numbers @ weights[len(met) :])
-        error = (positive + negative) * chance - positive
+        total = positive + negative
+        error = total * chance - positive
         # Sum of squared gradients of the single impressions; late conversions can make `negative` negative.
         squared = positive * (1 - chance) ** 2 + np.abs(negative) * chance**2
 
@@ -68,10 +76,20 @@ class Proximal:
             sums = np.bincount(inverse.ravel(), np.repeat(column, fields), minlength=len(met))
             return np.where(at == 0, 0.0, np.concatenate((sums, dense)))
 
+        # Of the rate predicted or the rate that was, whichever bends more: from a rate near 0 the step would be endless.
+        spread = np.maximum(total * chance * (1 - chance), positive * negative / np.maximum(total, TINY))
+        curvature = (1 + fields + numbers.shape[1]) * spread
         before = self.n[at]
-        after = before + by_weight(squared, squared @ numbers**2)
+        after = np.maximum(
+            before + by_weight(squared, squared @ numbers**2),
+            self._least(by_weight(curvature, curvature @ numbers**2), self.settings.l2),
+        )
         pace = (np.sqrt(after) - np.sqrt(before)) / self.settings.alpha
         self.z[at] += by_weight(error, error @ numbers) - pace * weights
         self.n[at] = after
-        self.intercept_n += float(squared.sum())
+        self.intercept_n = max(self.intercept_n + float(squared.sum()), float(self._least(curvature.sum(), 0.0)))
         self.intercept -= self.settings.alpha * float(error.sum()) / (self.settings.beta + np.sqrt(self.intercept_n))
+
+    def _least(self, curvature: Floats, l2: float) -> Floats:
+        """The `n` at which a step is as long as Newton's."""
+        return np.maximum(self.settings.alpha * (curvature - l2) - self.settings.beta, 0.0) ** 2

@@ -2,16 +2,19 @@
 
 One file per training, named by all that the training depends on, so that another training never takes it up. It is a
 checksum and plain arrays; nothing in it is run when it is read. It is written aside and renamed, so that a kill leaves the old
-one or the new one.
+one or the new one. It is a convenience: a training that cannot write one goes on without.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import time
+import zipfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -26,6 +29,8 @@ from bidloop.models.rows import Rows
 
 SECONDS_BETWEEN = 30.0
 """What a kill may cost, at most. Large tables take a second to write, so steps are no measure."""
+UNLOADABLE = (KeyError, RuntimeError, ValueError, zipfile.BadZipFile)
+"""What loading the arrays of another code can raise."""
 _CHECKSUM = 16
 
 logger = logging.getLogger(__name__)
@@ -37,7 +42,7 @@ class Checkpoint:
     Parameters
     ----------
     folder
-        Where it lies; made if it is not there.
+        Where it lies; made when the first is written.
     name
         Of the training, see `fingerprint`.
 
@@ -52,7 +57,6 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"network-{name}.checkpoint"
         self._written = time.monotonic()
 
@@ -62,17 +66,24 @@ class Checkpoint:
         return time.monotonic() - self._written >= SECONDS_BETWEEN
 
     def write(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put these in the place of what was written before."""
+        """Put these in the place of what was written before; where that fails, as the log then tells, that stays."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **{name: tensor.cpu().numpy() for name, tensor in tensors.items()})
         content = buffer.getbuffer()
-        aside = self.path.with_suffix(".writing")
-        with aside.open("wb") as file:
-            file.write(xxhash.xxh3_128_digest(content))
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path)
+        # Of this process alone: another that trains on the same rows writes one of its own.
+        aside = self.path.with_suffix(f".{os.getpid()}.writing")
+        try:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("wb") as file:
+                file.write(xxhash.xxh3_128_digest(content))
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(self.path)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s); training goes on", self.path, error)
+            with contextlib.suppress(OSError):
+                aside.unlink()
         self._written = time.monotonic()
 
     def read(self) -> bytes:
@@ -81,15 +92,19 @@ class Checkpoint:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return b""
+        except OSError as error:
+            logger.warning("%s cannot be read (%s); training starts anew", self.path, error)
+            return b""
         if xxhash.xxh3_128_digest(content[_CHECKSUM:]) == content[:_CHECKSUM]:
             return content[_CHECKSUM:]
         logger.warning("%s is damaged; training starts anew", self.path)
         return b""
 
     def remove(self) -> None:
-        """The training has ended."""
-        self.path.unlink(missing_ok=True)
-        self.path.with_suffix(".writing").unlink(missing_ok=True)
+        """The training has ended; what a kill left half-written goes too."""
+        for path in (self.path, *self.path.parent.glob(f"{self.path.stem}.*.writing")):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def unpacked(content: bytes) -> dict[str, Tensor]:
@@ -101,7 +116,7 @@ def unpacked(content: bytes) -> dict[str, Tensor]:
 def fingerprint(
     rows: Rows, later: Rows | None, settings: NetworkSettings, plain: tuple[int, ...], state: Mapping[str, Tensor]
 ) -> str:
-    """32 hexadecimal digits that are others as soon as anything is that the training depends on.
+    """32 hexadecimal digits that are others as soon as anything is that the training depends on, its code included.
 
     Parameters
     ----------
@@ -110,7 +125,8 @@ def fingerprint(
     state
         What is kept; names and shapes count, so that a changed network does not take up the old one's weights.
     """
-    digest = xxhash.xxh3_128(msgspec.json.encode((settings, plain)))
+    code = version("bidloop"), str(torch.__version__)
+    digest = xxhash.xxh3_128(msgspec.json.encode((code, settings, plain)))
     digest.update(repr([(name, tuple(tensor.shape)) for name, tensor in state.items()]).encode())
     for part in (rows, later):
         digest.update(b"none" if part is None else msgspec.json.encode(part.encoding))

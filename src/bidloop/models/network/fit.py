@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bidloop.models.candidate import OnEpoch
-from bidloop.models.level import level
-from bidloop.models.network.checkpoint import Checkpoint, fingerprint, unpacked
+from bidloop.models.encoding import require_features
+from bidloop.models.level import level, levelled_loss
+from bidloop.models.network.checkpoint import UNLOADABLE, Checkpoint, fingerprint, unpacked
 from bidloop.models.network.distributed import Team
 from bidloop.models.network.embedding import EmbeddingTable, embedding_width
 from bidloop.models.network.network import Network
@@ -25,6 +27,8 @@ from bidloop.models.rows import Rows
 
 USUAL_EPOCHS = 3
 FEWEST_CONVERSIONS = 20
+
+logger = logging.getLogger(__name__)
 
 
 def fit_network(
@@ -61,15 +65,29 @@ def fit_network(
     ------
     ConfigurationError
         When there are more features than the input has room for.
+    InsufficientData
+        When no feature differs between rows.
+    Diverged
+        When the network's numbers left all bounds.
     """
+    settings = settings or NetworkSettings()
+    require_features(len(Relative(rows.encoding).names) + len(rows.encoding.categories))
     with one_thread():
-        course = _Course(rows, later, seed, settings or NetworkSettings(), epochs)
+        course = _Course(rows, later, seed, settings, epochs)
         if checkpoints is not None:
             course.take_up(checkpoints)
         course.run(on_epoch or (lambda epoch, loss: None), on_progress or (lambda share: None))
-        network = course.best
-        log_odds = network.logits(rows.numeric, rows.categories)[:, 0]
-        return dataclasses.replace(network, shift=network.shift - level(log_odds, rows.click, 0.0))
+        return _levelled(course.best, rows)
+
+
+def _levelled(network: Network, rows: Rows) -> Network:
+    """The network whose predictions sum to what happened; a conversion head that was not trained says the average anyway."""
+    log_odds = network.logits(rows.numeric, rows.categories)
+    click, conversion = network.shift
+    click -= level(log_odds[:, 0], rows.click, 0.0)
+    if network.conversion is None:
+        conversion -= level(log_odds[:, 1], rows.conversion, 0.0)
+    return dataclasses.replace(network, shift=(click, conversion))
 
 
 class _Course:
@@ -80,17 +98,23 @@ class _Course:
         self.limit = epochs if later is None else settings.most_epochs
         self.team = Team.present()
         self.checkpoint: Checkpoint | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Stand before the first step."""
+        rows = self.rows
         self.epoch, self.step, self.least = 1, 0, np.inf
         learned = rows.conversion.enough(FEWEST_CONVERSIONS)
         constant = None if learned else rows.conversion.base - rows.conversion.shift
         numbers = Relative(rows.encoding).logs(rows.numeric)
         centre = numbers.mean(axis=0, dtype=np.float64).astype(np.float32)
         scale = np.maximum(numbers.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
-        self.training = self._begin((numbers - centre) / scale)
+        self.training = self._fresh((numbers - centre) / scale)
         tower, table = self.training.averaged()
-        self.best = Network(rows.encoding, settings, tower, table, centre, scale, rows.click.shift, constant, 0)
+        shift = rows.click.shift, 0.0
+        self.best = Network(rows.encoding, self.settings, tower, table, centre, scale, shift, constant, 0)
 
-    def _begin(self, numbers: NDArray[np.float32]) -> Training:
+    def _fresh(self, numbers: NDArray[np.float32]) -> Training:
         rows, settings = self.rows, self.settings
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         seen = [len(field.seen) for field in rows.encoding.categories]
@@ -141,9 +165,7 @@ class _Course:
         present = dataclasses.replace(self.best, tower=tower, table=table, epochs=self.epoch)
         loss = -np.inf
         if self.later is not None:
-            # At the later days' own level: a day that is better for all says nothing of how many epochs are too many.
-            log_odds = present.logits(self.later.numeric, self.later.categories)[:, 0]
-            loss = self.later.click.loss(log_odds + level(log_odds, self.later.click, 0.0) + self.later.click.shift)
+            loss = levelled_loss(present.logits(self.later.numeric, self.later.categories)[:, 0], self.later.click)
             loss = self.team.number_of_the_first(loss, self.training.device)
         if loss < self.least:
             self.best, self.least = present, loss
@@ -159,8 +181,13 @@ class _Course:
             self.checkpoint = Checkpoint(folder, name)
             content = self.checkpoint.read()
         content = team.bytes_of_the_first(content, training.device)
-        if content:
+        if not content:
+            return
+        try:
             self._load(unpacked(content))
+        except UNLOADABLE as error:
+            logger.warning("A checkpoint of this training cannot be loaded (%s); training starts anew", error)
+            self._begin()
 
     def _state(self) -> dict[str, Tensor]:
         best = {f"best.tower.{name}": value for name, value in self.best.tower.state_dict().items()}

@@ -32,6 +32,11 @@ from torch.nn import functional
 
 Counterfactual = Literal["none", "ipw", "dr"]
 
+MARGIN = 1e-6
+"""The chance of a click that converts counts as at most so much less than 1. Of late rows, more may have converted than there are
+trials, and then there would be no least loss: a network that knows such a row by heart could go on for ever."""
+FEWEST_CLICKS = 1e-6
+"""Divides a batch without a click, in which the sum is 0 too; smaller, and its inverse weights would be infinite."""
 SMALLEST_PROPENSITY = 0.1
 """Chances of a click count as at least this share of the average one: no row speaks for more than ten average ones."""
 
@@ -76,7 +81,7 @@ def entire_space_loss(
     trials = total if maturity is None else total * maturity
     click = clicked * functional.logsigmoid(log_odds[:, 0]) + unclicked * functional.logsigmoid(-log_odds[:, 0])
     both = functional.logsigmoid(log_odds[:, 0]) + functional.logsigmoid(log_odds[:, 1])
-    neither = torch.log1p(-torch.exp(both).clamp(max=1 - 1e-6))
+    neither = torch.log1p(-torch.exp(both).clamp(max=1 - MARGIN))
     convert = converted * both + (trials - converted) * neither
     loss = -(click + convert).sum() / total.sum()
     if counterfactual == "none":
@@ -101,16 +106,15 @@ def _conversion_loss(
     """Estimate of the mean conversion loss if every impression had been clicked, in nats; and the imputation's own."""
     propensity = torch.sigmoid(click_log_odds)
     least = SMALLEST_PROPENSITY * (shown * propensity).sum() / shown.sum()
-    tiny = torch.finfo(log_odds.dtype).tiny  # where the batch has no click
     inverse = 1 / torch.maximum(propensity, least)
-    inverse = inverse / (inverse * clicked).sum().clamp(min=tiny)
+    inverse = inverse / (inverse * clicked).sum().clamp(min=FEWEST_CLICKS)
     conversion, trials = log_odds[:, 1], clicked * maturity
     if counterfactual == "ipw":
         return (inverse * _binomial(conversion, converted, trials)).sum()
     imputed = torch.sigmoid(log_odds[:, 2]).detach()
     by_imputation = _binomial(conversion, imputed * shown * maturity, shown * maturity).sum() / shown.sum()
     correction = inverse * (imputed * trials - converted) * conversion
-    imputation = _binomial(log_odds[:, 2], converted, trials).sum() / clicked.sum().clamp(min=tiny)
+    imputation = _binomial(log_odds[:, 2], converted, trials).sum() / clicked.sum().clamp(min=FEWEST_CLICKS)
     return by_imputation + correction.sum() + imputation
 
 

@@ -36,8 +36,8 @@ class Network:
     centre, scale
         Mean and standard deviation of the numeric columns in training, shape (columns,).
     shift
-        What sampling and the noise of the last steps added to the log odds of a click: without it, predictions sum to
-        the clicks of the training rows.
+        What sampling and the noise of the last steps added to the log odds of a click and of a conversion: without it,
+        predictions sum to the clicks and to the conversions of the training rows.
     conversion
         Log odds of a conversion for all rows where there were too few to learn from; `None` where the head was trained.
     epochs
@@ -50,7 +50,7 @@ class Network:
     table: Tensor
     centre: NDArray[np.float32]
     scale: NDArray[np.float32]
-    shift: float
+    shift: tuple[float, float]
     conversion: float | None
     epochs: int
 
@@ -84,7 +84,7 @@ class Network:
                 for i in range(0, len(rows), ROWS_AT_ONCE)
             ]
         out = torch.cat(parts).numpy().astype(np.float64) if parts else np.zeros((0, 2))
-        out[:, 0] -= self.shift
+        out -= self.shift
         if self.conversion is not None:
             out[:, 1] = self.conversion
         return np.asarray(out)
@@ -101,9 +101,10 @@ class Network:
             for j, table in enumerate(tables)
         ]
         out = self.tower.add(graph, numbers, embedded)
-        added = np.array([-self.shift, self.conversion or 0.0], dtype=np.float32)
+        added = -np.array(self.shift, dtype=np.float32)
         if self.conversion is not None:
             out = graph.add("Mul", out, graph.constant(np.array([1, 0], dtype=np.float32)))
+            added[1] = self.conversion
         return graph.add("Add", out, graph.constant(added))
 
     @property

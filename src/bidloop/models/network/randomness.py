@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 _LEVELS = 1 << 8
-"""Shares are kept to the nearest 256th."""
+"""Shares are kept to the nearest 256th, and something is always left."""
 
 
 def order_of_rows(seed: int, epoch: int, rows: int) -> Tensor:
@@ -60,7 +60,7 @@ class Dice:
 
 
 def _of_levels(share: float) -> int:
-    return round(share * _LEVELS)
+    return min(_LEVELS - 1, round(share * _LEVELS))
 
 
 def _key(*of: int) -> int:
