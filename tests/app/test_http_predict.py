@@ -48,6 +48,8 @@ def test_the_specs_request_gets_every_field_of_the_specs_response(api):
     assert 0 <= told["credibleInterval"]["lower"] <= told["predictedCTR"] <= told["credibleInterval"]["upper"] <= 1
     of_conversions = told["conversionRateInterval"]
     assert 0 <= of_conversions["lower"] <= told["predictedConversionRate"] <= of_conversions["upper"] <= 1
+    for name in ("credibleInterval", "conversionRateInterval"):
+        assert (told[name]["level"], told[name]["measuredCoverage"]) == (0.95, None)
     assert 0 < told["confidence"] < 1
     assert told["recommendedBid"] > 0
     assert told["expectedROAS"] > 0

@@ -21,7 +21,7 @@ from bidloop.app.wiring import open_loop
 from bidloop.bidding.settings import BiddingSettings, Objective
 from bidloop.core.clock import ManualClock
 from bidloop.core.decision import Decision
-from bidloop.core.errors import InvalidInput, Unavailable
+from bidloop.core.errors import CorruptArtifact, InvalidInput, Unavailable
 from bidloop.core.event import CampaignReported, ClickReceived, ConversionReported, Event, ImpressionServed
 from bidloop.core.money import Money
 from bidloop.core.opportunity import Charge, History, Opportunity
@@ -219,7 +219,7 @@ def test_without_a_model_the_answer_says_so_and_holds_the_bid_that_is(tmp_path: 
 def test_a_model_leans_on_something_and_knows_the_price_of_winning(open_copy: Callable[..., Loop], taught: Any) -> None:
     loop = open_copy()
     decision = loop.decide(taught.past.opportunities[-1])
-    assert decision.degraded == ()
+    assert decision.degraded == ("conversion_interval_not_calibrated",), "too few keys have had a click"
     assert decision.expectation.win_probability is not None
     leaned = loop.attributions(decision, top=3)
     assert 0 < len(leaned) <= 3
@@ -283,6 +283,20 @@ def test_a_renewal_serves_the_new_model_and_old_decisions_are_made_again_to_the_
     assert {decision.prediction.model_version for decision in old} == {taught.renewal.version}
     assert [loop.recompute(decision) for decision in old] == old
     assert open_copy().predictor.version == renewal.version
+
+
+def test_a_renewal_whose_model_cannot_be_read_promotes_nothing(
+    open_copy: Callable[..., Loop], taught: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = open_copy()
+
+    def unreadable(folder: Path) -> None:
+        raise CorruptArtifact("a disk that lost it")
+
+    monkeypatch.setattr("bidloop.loop.load_bundle", unreadable)
+    with pytest.raises(CorruptArtifact, match="lost it"):
+        loop.renew()
+    assert loop.shelf.champion() == loop.predictor.version == taught.renewal.version
 
 
 def test_a_decision_is_made_again_under_the_settings_that_made_it(open_copy: Callable[..., Loop], taught: Any) -> None:

@@ -395,6 +395,27 @@ def test_a_writer_that_fails_half_way_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("damage", ["cut short", "empty", "gone", "a file", "a link to nowhere"])
+def test_what_is_damaged_under_the_name_of_what_is_written_is_moved_aside(
+    small: Any, tmp_path: Path, damage: str
+) -> None:
+    folder = tmp_path / write_bundle(tmp_path, **parts(small))
+    if damage in ("cut short", "empty"):
+        graph = folder / "performance.onnx"
+        graph.write_bytes(graph.read_bytes()[:-5] if damage == "cut short" else b"")
+    else:
+        shutil.rmtree(folder)
+    if damage == "a file":
+        folder.write_text("not a folder")
+    if damage == "a link to nowhere":
+        folder.symlink_to(tmp_path / "nowhere")
+    assert write_bundle(tmp_path, **parts(small)) == folder.name
+    assert load_bundle(folder).version == folder.name
+    aside = [path.name for path in tmp_path.iterdir() if path != folder]
+    assert [name.startswith(f".damaged-{folder.name}") for name in aside] == [damage != "gone"] * len(aside)
+    assert len(aside) == (damage != "gone")
+
+
 def test_predicting_from_a_bundle_loads_no_training_framework(bundle_of: Callable[..., Bundle], tmp_path: Path) -> None:
     version = bundle_of().version
     program = f"""

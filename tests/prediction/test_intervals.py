@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import msgspec
 import numpy as np
 import pytest
@@ -40,7 +42,8 @@ def world(
     m = np.maximum(1, rng.poisson(np.exp(rng.normal(0, 0.6, cells)) * traffic * np.where(support > 0, support, 30)))
     s = concentration * (p / rate) ** -elasticity
     clicks = rng.binomial(m, rng.beta(p * s, (1 - p) * s))
-    return Cells(np.clip(p * bias, 0, 1), m.astype(float), clicks.astype(float), support)
+    one = np.ones(cells)
+    return Cells(np.clip(p * bias, 0, 1), m.astype(float), clicks.astype(float), support, one, one)
 
 
 def arguments(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -161,7 +164,7 @@ def test_rows_become_cells_with_their_weighted_counts() -> None:
     assert len(cells) == 3
     assert cells.impressions[1] == pytest.approx(w[b].sum())
     assert cells.clicks[1] == pytest.approx((w * c)[b].sum())
-    assert cells.p[1] == pytest.approx(np.average(p[b], weights=w[b]))
+    assert cells.p[1] == p[b][0], "as predicted before any of the rest was seen"
     assert (cells.support == 0).all()
 
 
@@ -207,7 +210,7 @@ def world_with_a_past(cells: int, seed: int, spread: Spread, *, rate: float = 0.
     support = np.where(rng.random(cells) < 0.1, 0, np.exp(rng.normal(5.5, 1.5, cells)))
     m = 1.0 + rng.poisson(np.exp(rng.normal(4, 1.2, cells)))
     truth = rng.beta(*spread.beta(p, support))
-    return Cells(p, m, rng.binomial(m.astype(int), truth).astype(float), support), truth
+    return Cells(p, m, rng.binomial(m.astype(int), truth).astype(float), support, np.ones(cells), np.ones(cells)), truth
 
 
 SPREADS = {
@@ -310,3 +313,80 @@ def test_cells_that_a_sample_cannot_count_are_told() -> None:
     keys = ["few"] * 2 + ["many"] * 12 + ["clicks"] * 3
     weight = [300.0] * 14 + [1.0] * 3
     assert counted_well(keys, np.ones(17), weight).tolist() == [False] * 2 + [True] * 12 + [False] * 3
+
+
+@pytest.mark.parametrize(("learning", "lower", "upper"), [(0.2, 0.12, 0.35), (1.0, 0.7, 1.4), (4.0, 2.5, 6.0)])
+def test_the_fit_finds_how_much_a_past_event_teaches(learning: float, lower: float, upper: float) -> None:
+    cells, _ = world_with_a_past(8000, 1, Spread(unknown=0.8, learning=learning, floor=0.05, cells=0))
+    assert lower < fit_spread(*arguments(cells)).learning < upper
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_young_cells_teach_the_spread_of_the_rate_that_will_be_reached_in_the_end(share: float) -> None:
+    """What is reported by now is a share of the conversions; the past behind the predicted rate is known in full."""
+    truth = Spread(unknown=0.6, learning=1.0, floor=0.05, cells=0)
+    rng = np.random.default_rng(5)
+    p, past = np.clip(0.1 * np.exp(rng.normal(0, 0.4, 20_000)), 0, 0.5), np.exp(rng.normal(5, 1.5, 20_000))
+    m, rates = 1 + rng.poisson(np.exp(rng.normal(3, 1, 20_000))), rng.beta(*truth.beta(p, past))
+    reported = np.full(20_000, share)
+    model = fit_intervals(p, m, rng.binomial(m, rates * share), past, single=True, reported=reported)
+    assert model.spread is not None
+    lower, upper = model.spread.bounds(p, past, level=0.95)
+    inside, dense = (lower <= rates) & (rates <= upper), past > np.quantile(past, 0.8)
+    assert 0.93 < inside.mean() < 0.97
+    assert 0.93 < inside[dense].mean() < 0.98
+    told = measure_coverage(model, p, m, rng.binomial(m, rates * share), past, reported=reported)
+    assert told.true_width == pytest.approx(np.mean(upper - lower)), "of the rate in the end, as it is answered"
+
+
+@pytest.mark.parametrize(("trials", "told"), [(0.0, False), (0.3, False), (300.0, True)])
+def test_counts_that_cannot_tell_a_wide_interval_from_a_narrow_one_measure_nothing(trials: float, told: bool) -> None:
+    truth = Spread(unknown=0.6, learning=1.0, floor=0.1, cells=0)
+    rng = np.random.default_rng(2)
+    p, past = 0.05 * np.exp(rng.normal(0, 0.4, 6000)), np.exp(rng.normal(2, 1, 6000))
+    m = 1 + rng.poisson(trials, 6000)
+    counts = p, m, rng.binomial(m, rng.beta(*truth.beta(p, past))), past
+    model = fit_intervals(*counts, single=True)
+    assert (measure_coverage(model, *counts).counts_covered is not None) == told
+    sure = msgspec.structs.replace(model, spread=Spread(unknown=0.02, learning=1.0, floor=0.01, cells=1))
+    measured = measure_coverage(sure, *counts)
+    assert (measured.counts_covered is not None and measured.counts_covered < 0.9) == told
+    assert measured.told(sure).spread.measured_coverage == measured.counts_covered
+
+
+@pytest.mark.parametrize(("of_clicks", "of_rest"), [(10.0, 10.0), (1.0, 290.0)], ids=["evenly", "all clicks kept"])
+def test_a_sampled_log_teaches_the_spread_of_the_whole_one(of_clicks: float, of_rest: float) -> None:
+    truth = Spread(unknown=0.3, learning=1.0, floor=0.05, cells=0)
+    rng = np.random.default_rng(2)
+    rate, traffic = (0.05, 400) if of_clicks > 1 else (0.001, 20_000)
+    p, past = rate * np.exp(rng.normal(0, 0.4, 8000)), np.exp(rng.normal(6, 1, 8000)) * 0.05 / rate
+    rates, m = rng.beta(*truth.beta(p, past)), 1 + rng.poisson(traffic, 8000)
+    clicks = rng.binomial(m, rates)
+    kept, rest = rng.binomial(clicks, 1 / of_clicks), rng.binomial(m - clicks, 1 / of_rest)
+    cells = group_cells(
+        np.tile(np.arange(8000), 2), np.tile(p, 2), np.append(kept, rest), np.append(kept, 0 * rest), np.tile(past, 2),
+        np.repeat([of_clicks, of_rest], 8000),
+    )  # fmt: skip
+    spread = fit_intervals(*arguments(cells), design=cells.design).spread
+    assert spread is not None
+    sparse, dense = spread.variance([rate] * 2, [0, 500 / rate]) / truth.variance([rate] * 2, [0, 500 / rate])
+    assert 0.7 < sparse < 1.6
+    assert 0.5 < dense < 2.0
+    careless = fit_intervals(*arguments(cells)).spread
+    assert careless is not None
+    assert careless.variance([rate], [500 / rate])[0] > 2 * spread.variance([rate], [500 / rate])[0]
+
+
+def test_counts_of_many_busy_cells_are_measured_in_bounded_memory() -> None:
+    rng = np.random.default_rng(0)
+    p, m, past = np.full(20_000, 0.05), np.full(20_000, 5000), np.full(20_000, 5000.0)
+    spread = Spread(unknown=0.5, learning=1.0, floor=0.1, cells=0)
+    tier = Tier(0, 2000, 0.001, 0.025, 0.025, 500)
+    model = IntervalModel(level=0.95, reference=0.05, elasticity=0, tiers=(tier,), spread=spread)
+    clicks = rng.binomial(m, rng.beta(*spread.beta(p, past)))
+    tracemalloc.start()
+    coverage = measure_coverage(model, p, m, clicks, past)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert coverage.counts_covered == pytest.approx(0.95, abs=0.006)
+    assert most < 120e6, "the five million smaller counts, at 8 bytes for each of several columns, are not held at once"

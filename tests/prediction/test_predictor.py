@@ -20,6 +20,7 @@ from bidloop.core.opportunity import Charge, History
 from bidloop.core.prediction import POOLED, Prediction
 from bidloop.prediction.bundle import Bundle, load_bundle, write_bundle
 from bidloop.prediction.calibration import Calibration, Calibrations
+from bidloop.prediction.confidence import confidence
 from bidloop.prediction.intervals import IntervalModel, Spread, Tier
 from bidloop.prediction.order_value import OrderValue
 from bidloop.prediction.predictor import Predictor
@@ -41,7 +42,7 @@ def test_a_prediction_holds_calibrated_rates_a_measured_interval_and_the_order_v
     calibration = Calibrations(
         click=Calibration(kind="shift", parameters=(0.4,)), conversion=Calibration(kind="platt", parameters=(1.1, 0.2))
     )
-    bundle = bundle_of(calibration=calibration, intervals=INTERVALS, order_value=VALUES)
+    bundle = bundle_of(calibration=calibration, intervals=BOTH, conversion_intervals=OF_CONVERSIONS, order_value=VALUES)
     table = small.table(12)
     predictions = Predictor(bundle).predict(small.opportunities(12), table)
     logits = Scorer(bundle.model.onnx, bundle.model.encoding).logits(table).astype(float)
@@ -87,10 +88,21 @@ def test_confidence_is_less_without_a_model_and_none_where_nothing_is_known(
     assert 0 < new.confidence < 0.3, "a new cell, of which the model knows what it has seen of others"
 
 
-def test_without_a_spread_the_true_rates_have_plain_intervals_that_nobody_measured(
+def test_without_a_spread_the_true_rates_have_plain_intervals_that_nobody_measured_and_the_answer_says_so(
     small: Any, bundle_of: Callable[..., Bundle]
 ) -> None:
     [prediction] = Predictor(bundle_of(intervals=INTERVALS)).predict(small.opportunities(), small.table())
+    assert prediction.degraded == ("credible_interval_not_calibrated", "conversion_interval_not_calibrated")
+    [better] = Predictor(bundle_of(intervals=BOTH)).predict(small.opportunities(), small.table())
+    assert better.degraded == ("conversion_interval_not_calibrated",)
+    none = confidence(
+        [prediction.ctr],
+        [prediction.ctr_credible_interval.lower],
+        [prediction.ctr_credible_interval.upper],
+        [prediction.support * prediction.ctr],
+        True,
+    )
+    assert prediction.confidence == none[0], "half is left of it, though the interval of the rate to come was measured"
     for interval, rate in (
         (prediction.ctr_credible_interval, prediction.ctr),
         (prediction.conversion_rate_interval, prediction.conversion_rate),
@@ -98,6 +110,17 @@ def test_without_a_spread_the_true_rates_have_plain_intervals_that_nobody_measur
         assert interval is not None
         assert interval.lower < rate < interval.upper
         assert interval.measured_coverage is None
+
+
+def test_all_intervals_of_an_answer_are_of_the_models_level(small: Any, bundle_of: Callable[..., Bundle]) -> None:
+    for models in ({"intervals": INTERVALS}, {"intervals": BOTH}, {"conversion_intervals": OF_CONVERSIONS}):
+        at_80 = {name: msgspec.structs.replace(model, level=0.8) for name, model in models.items()}
+        [narrow] = Predictor(bundle_of(**at_80)).predict(small.opportunities(), small.table())
+        [wide] = Predictor(bundle_of(**models)).predict(small.opportunities(), small.table())
+        assert narrow.ctr_interval.level == 0.8
+        for name in ("ctr_credible_interval", "conversion_rate_interval"):
+            assert getattr(narrow, name).level == 0.8
+            assert getattr(narrow, name).upper < getattr(wide, name).upper
 
 
 def test_a_prediction_recorded_before_there_were_such_intervals_can_be_read(
@@ -185,7 +208,7 @@ def test_a_model_that_gives_no_number_for_a_row_gets_pooled_rates_for_that_row(
 
 
 def test_order_values_of_another_currency_are_not_passed_on(small: Any, bundle_of: Callable[..., Bundle]) -> None:
-    predictor = Predictor(bundle_of(intervals=INTERVALS, order_value=VALUES))
+    predictor = Predictor(bundle_of(intervals=BOTH, conversion_intervals=OF_CONVERSIONS, order_value=VALUES))
     [prediction] = predictor.predict(small.opportunities(currency="CNY"), small.table())
     assert prediction.order_value is None
     assert prediction.degraded == ("order_value_in_other_currency",)

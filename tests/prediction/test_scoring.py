@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,3 +106,13 @@ def test_rows_that_depend_on_their_place_are_scored_one_by_one(small: Any) -> No
     numeric = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     alone = np.concatenate([scorer.run({"numeric": numeric[i : i + 1]}) for i in range(20)])
     assert np.array_equal(scorer.run({"numeric": numeric}), alone)
+
+
+def test_the_runtime_tells_its_makers_nothing(tmp_path: Path) -> None:
+    outside = {
+        name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
+    }
+    subprocess.run(
+        [sys.executable, "-c", "import bidloop.prediction.scoring"], env=outside | {"HOME": str(tmp_path)}, check=True
+    )
+    assert list(tmp_path.rglob("*Microsoft*")) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from bidloop.app.report.content import CoverageRow, ModelRow, ReliabilityRow
 from bidloop.models.tuned import TunedKind
@@ -39,10 +39,19 @@ def reliability_rows(renewal: Renewal) -> list[ReliabilityRow]:
     ]
 
 
-def coverage_rows(coverage: Coverage | None, unit: str = "impressions") -> list[CoverageRow]:
-    """How often intervals held: all together, then by tier of traffic."""
+def coverage_rows(
+    coverage: Coverage | None, unit: Literal["impressions", "clicks"] = "impressions"
+) -> list[CoverageRow]:
+    """How often the intervals that are answered held.
+
+    Of clicks per impression, those of the coming rate: all together, then by tier of traffic. Of conversions per click only
+    the interval of the true rate is answered: the share of counts that it and luck together covered, and its width; nothing
+    where the counts could not tell.
+    """
     if coverage is None:
         return []
+    if unit == "clicks":
+        return _counts_covered(coverage)
     starts = [tier.support_from for tier in coverage.tiers]
     names = [
         f"{start:,.0f} – {end:,.0f}" if end is not None else f"from {start:,.0f}"
@@ -71,6 +80,13 @@ def tuning_rows(tuned: Mapping[str, TunedKind]) -> list[dict[str, Any]]:
         }
         for kind, found in tuned.items()
     ]
+
+
+def _counts_covered(coverage: Coverage) -> list[CoverageRow]:
+    covered, width = coverage.counts_covered, coverage.true_width
+    if covered is None or width is None:
+        return []
+    return [CoverageRow(tier="counts of all cells", cells=coverage.cells, covered=covered, mean_width=width)]
 
 
 def _model_rows(renewal: Renewal, of: Callable[[CandidateEvidence], Quality | None]) -> list[ModelRow]:

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bidloop.models.candidate import Candidate, Parameters
 from bidloop.models.graph import Graph
+from bidloop.models.level import levelled_loss
 from bidloop.models.rows import Response
 
 FREEDOM = 0.5
@@ -19,10 +20,9 @@ FREEDOM = 0.5
 or two of clicks, and the day that is best for one member is not the next day."""
 LEAST_WEIGHT = 0.05
 """A member with less than this says nothing and costs time at every request."""
-MOST_MEMBERS = 4
-LEAST_GAIN = 1.0
-"""Nats of log likelihood that a further member must gain on the later days: what a weight that means nothing gains by
-being fitted to them, and loses elsewhere (Akaike, "A New Look at the Statistical Model Identification", 1974)."""
+FAMILIES = (("logistic",), ("ftrl",), ("trees",), ("network", "dcn", "deepfm"))
+"""Of each family the best takes part: those that err differently add to each other, those of one family hardly do, and each costs
+time at every request."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,8 @@ class Ensemble:
         return graph.add("Sum", *parts)
 
 
-def choose_members(
-    log_odds: Mapping[str, NDArray[np.float64]], response: Response
-) -> tuple[dict[str, float], list[float]]:
-    """The few models whose average would have been best on later days, chosen one after the other.
-
-    Forward selection (Caruana et al., "Ensemble Selection from Libraries of Models", 2004) by the loss of the best
-    weights, with what draws those towards equal ones; it ends at `MOST_MEMBERS`, or where no further member gains.
+def choose_members(log_odds: Mapping[str, NDArray[np.float64]], response: Response) -> list[str]:
+    """The best model of each family, by their losses on later days at these days' own level.
 
     Parameters
     ----------
@@ -78,37 +73,17 @@ def choose_members(
     response
         What came of those rows.
 
-    Returns
-    -------
-    Weight of each member, in the order of `log_odds`; and the loss after each addition, in nats per (scaled) impression.
-
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> first, second, noise = rng.normal(size=(3, 20_000))
-    >>> clicked = (rng.random(20_000) < 1 / (1 + np.exp(-first - second))).astype(float)
-    >>> response = Response.of(clicked, np.ones(20_000), np.ones(20_000))
-    >>> weights, losses = choose_members({"noise": noise, "first": 2 * first, "second": 2 * second}, response)
-    >>> list(weights), losses[1] < losses[0]
-    (['first', 'second'], True)
+    >>> truth = rng.normal(size=5_000)
+    >>> clicked = (rng.random(5_000) < 1 / (1 + np.exp(-truth))).astype(float)
+    >>> response = Response.of(clicked, np.ones(5_000), np.ones(5_000))
+    >>> choose_members({"trees": 0.5 * truth, "network": rng.normal(size=5_000), "dcn": truth}, response)
+    ['trees', 'dcn']
     """
-    chosen: list[str] = []
-    losses: list[float] = []
-    while len(chosen) < min(MOST_MEMBERS, len(log_odds)):
-        tried = {
-            name: _best_weights(np.column_stack([log_odds[member] for member in (*chosen, name)]), response)[1]
-            for name in log_odds
-            if name not in chosen
-        }
-        name = min(tried, key=tried.__getitem__)
-        if losses and tried[name] > losses[-1] - LEAST_GAIN:
-            break
-        chosen.append(name)
-        losses.append(tried[name])
-    members = [name for name in log_odds if name in chosen]
-    weights = fit_weights([log_odds[name] for name in members], response)
-    per_impression = [loss / float(response.total.sum()) for loss in losses]
-    return {name: float(w) for name, w in zip(members, weights, strict=True) if w > 0}, per_impression
+    there = ([name for name in family if name in log_odds] for family in FAMILIES)
+    return [min(names, key=lambda name: levelled_loss(log_odds[name], response)) for names in there if names]
 
 
 def fit_weights(log_odds: Sequence[NDArray[np.float64]], response: Response) -> NDArray[np.float64]:
@@ -137,15 +112,7 @@ def fit_weights(log_odds: Sequence[NDArray[np.float64]], response: Response) -> 
     >>> fit_weights([truth, rng.normal(size=20_000)], response).tolist()
     [1.0, 0.0]
     """
-    weights, _ = _best_weights(np.column_stack(log_odds), response)
-    weights = np.round(np.where(weights < LEAST_WEIGHT, 0.0, weights) / weights[weights >= LEAST_WEIGHT].sum(), 2)
-    weights[np.argmax(weights)] += 1.0 - weights.sum()
-    rounded: NDArray[np.float64] = np.round(weights, 2)
-    return rounded
-
-
-def _best_weights(stacked: NDArray[np.float64], response: Response) -> tuple[NDArray[np.float64], float]:
-    """Weights, and the sum of the loss and of what draws them towards equal ones, in nats."""
+    stacked = np.column_stack(log_odds)
 
     def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights = _share(point[:-1])
@@ -158,7 +125,11 @@ def _best_weights(stacked: NDArray[np.float64], response: Response) -> tuple[NDA
 
     with threadpool_limits(1, user_api="blas"):  # as for the logistic regression
         found = minimize(objective, np.zeros(stacked.shape[1] + 1), jac=True, method="L-BFGS-B")
-    return _share(found.x[:-1]), float(found.fun)
+    weights = _share(found.x[:-1])
+    weights = np.round(np.where(weights < LEAST_WEIGHT, 0.0, weights) / weights[weights >= LEAST_WEIGHT].sum(), 2)
+    weights[np.argmax(weights)] += 1.0 - weights.sum()
+    rounded: NDArray[np.float64] = np.round(weights, 2)
+    return rounded
 
 
 def _share(free: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from bidloop.core.feature_table import FeatureTable
 from bidloop.core.trained_model import TrainedModel
 from bidloop.models.candidate import Candidate, export
 from bidloop.models.encoding import fit_encoding
-from bidloop.models.ensemble import Ensemble, choose_members
+from bidloop.models.ensemble import Ensemble, choose_members, fit_weights
 from bidloop.models.hyperparameters import Hyperparameters
 from bidloop.models.kinds import ENSEMBLE, FAILURES, KINDS, MEMBERS, TABLE, Terms, known_kinds
 from bidloop.models.rows import Rows
@@ -45,7 +45,7 @@ class Trial:
     seconds
         What both took. An ensemble's are those of choosing its weights: its members have their own.
     curve
-        Loss of clicks on the validation rows after each epoch, tree or member of the ensemble, in nats per (scaled)
+        Loss of clicks on the validation rows after each epoch or tree, in nats per (scaled)
         impression; empty for kinds that learn in one step.
     """
 
@@ -220,12 +220,14 @@ class _Fitting:
         }
         if not log_odds:
             raise InsufficientData("an ensemble none of whose members could be trained", expected="at least one")
-        weights, losses = choose_members(log_odds, self.later.click)
+        members = choose_members(log_odds, self.later.click)
+        weights = fit_weights([log_odds[kind] for kind in members], self.later.click)
+        kept = [(kind, float(weight)) for kind, weight in zip(members, weights, strict=True) if weight > 0]
         early, final = (
-            Ensemble(tuple(fits[kind] for kind in weights), tuple(weights.values()))
+            Ensemble(tuple(fits[kind] for kind, _ in kept), tuple(weight for _, weight in kept))
             for fits in (self.early, self.final)
         )
-        return (early, final), tuple(enumerate(losses, start=1))
+        return (early, final), ()
 
 
 def _with_members(wanted: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ HALF_WAY = 9.0
 """Past events of its own, beside the one that everything is granted, with which a cell's evidence is about a half."""
 
 FELL_BACK = 0.5
-"""What is left of the confidence where the model did not answer, or nobody measured its interval."""
+"""What is left of the confidence where the model did not answer, or brings no interval of the true rate."""
 
 
 def confidence(p: ArrayLike, lower: ArrayLike, upper: ArrayLike, events: ArrayLike, fell_back: ArrayLike) -> Floats:
@@ -26,7 +26,7 @@ def confidence(p: ArrayLike, lower: ArrayLike, upper: ArrayLike, events: ArrayLi
     - ``evidence = (events + 1) / (events + 1 + 9)``: 0.1 for a cell of which the past tells nothing, 0.53 after 9 expected
       clicks, 0.92 after 100.
 
-    A narrower interval gives more, and so do more data. Where the model did not answer, or its interval is no calibrated one,
+    A narrower interval gives more, and so do more data. Where the model did not answer, or brings no interval of the true rate,
     half of it is left, and nothing at all if there is no past either. It is not a probability: the interval is what makes a
     promise that can be checked.
 
@@ -40,7 +40,7 @@ def confidence(p: ArrayLike, lower: ArrayLike, upper: ArrayLike, events: ArrayLi
         Expected past events of the cell: its past impressions times p. Clicks rather than impressions, so that one number
         suits a rate of 5 % and one of 0.05 %. NaN and negative count as none.
     fell_back
-        Whether pooled rates answered, or the interval is not calibrated.
+        Whether pooled rates answered, or the interval is a plain one and not the model's.
 
     Examples
     --------

@@ -9,7 +9,9 @@ Why an answer is less than it should be (`Prediction.degraded`):
 | ``features_unavailable`` | the store of features does not answer; pooled rates answer, from what the caller knows |
 | ``scoring_failed`` | the graph gave no finite number; pooled rates answer |
 | ``no_history`` | pooled rates answer, and nothing at all is known: the rates are the settings' priors |
-| ``interval_not_calibrated`` | the interval is a plain beta interval whose coverage nobody has measured |
+| ``interval_not_calibrated`` | the interval of the CTR to come is a plain beta interval whose coverage nobody has measured |
+| ``credible_interval_not_calibrated`` | a model answered, and the interval of the true CTR is such a plain one |
+| ``conversion_interval_not_calibrated`` | a model answered, and the interval of the conversion rate is such a plain one |
 | ``order_value_in_other_currency`` | order values were learned in another currency than the opportunity's |
 """
 
@@ -148,15 +150,19 @@ class Predictor:
         intervals = RateIntervals.of(
             None if served is None else served.bundle, self.settings, ctr, conversion_rate, support, lacking
         )
-        fell_back = lacking | ~intervals.calibrated
-        certain = confidence(ctr, intervals.true_ctr.lower, intervals.true_ctr.upper, support * ctr, fell_back)
+        true = intervals.true_ctr
+        certain = confidence(ctr, true.lower, true.upper, support * ctr, lacking | ~true.calibrated)
         predictions = []
         for i, opportunity in enumerate(opportunities):
             rates = pooled[i]
-            order_value, around, trouble = _order_value(served, opportunity, intervals.true_ctr.level)
+            order_value, around, trouble = _order_value(served, opportunity, true.level)
             reasons = [] if rates is None else [reason, *rates.reasons]
-            if not intervals.calibrated[i]:
+            if not intervals.ctr.calibrated[i]:
                 reasons.append("interval_not_calibrated")
+            if rates is None and not true.calibrated[i]:
+                reasons.append("credible_interval_not_calibrated")
+            if rates is None and not intervals.true_conversion_rate.calibrated[i]:
+                reasons.append("conversion_interval_not_calibrated")
             predictions.append(
                 Prediction(
                     ctr=float(ctr[i]),
@@ -166,7 +172,7 @@ class Predictor:
                     model_version=POOLED if served is None else served.bundle.version,
                     support=float(support[i]),
                     degraded=(*reasons, *trouble),
-                    ctr_credible_interval=intervals.true_ctr.interval(i),
+                    ctr_credible_interval=true.interval(i),
                     conversion_rate_interval=intervals.true_conversion_rate.interval(i),
                     confidence=float(certain[i]),
                     order_value_interval=around,

@@ -26,11 +26,11 @@ class Bounds:
     lower, upper
         Shape (n,).
     calibrated
-        Which of them are the model's own; the others are of the settings' level and were never measured. Shape (n,).
-    level, measured
-        Stated and measured coverage of the model's own.
-    plain_level
-        Stated coverage of the others.
+        Which of them are the model's own; the others are plain ones, which were never measured. Shape (n,).
+    level
+        Stated coverage of all.
+    measured
+        Measured coverage of the model's own.
     """
 
     lower: Floats
@@ -38,14 +38,11 @@ class Bounds:
     calibrated: NDArray[np.bool_]
     level: float
     measured: float | None
-    plain_level: float
 
     def interval(self, i: int) -> Interval:
         """That of opportunity i."""
-        lower, upper = float(self.lower[i]), float(self.upper[i])
-        if self.calibrated[i]:
-            return Interval(lower, upper, self.level, self.measured)
-        return Interval(lower, upper, self.plain_level)
+        measured = self.measured if self.calibrated[i] else None
+        return Interval(float(self.lower[i]), float(self.upper[i]), self.level, measured)
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,6 @@ class RateIntervals:
     true_ctr: Bounds
     true_conversion_rate: Bounds
 
-    @property
-    def calibrated(self) -> NDArray[np.bool_]:
-        """Which opportunities have calibrated intervals of the CTR to come; shape (n,)."""
-        return self.ctr.calibrated
-
     @classmethod
     def of(
         cls,
@@ -86,7 +78,8 @@ class RateIntervals:
         bundle
             What is served; `None` without a model.
         settings
-            Say what a plain interval is like.
+            Say what a plain interval is like. Its level is the model's, so that all intervals of an answer are of one level;
+            the settings' without a model.
         ctr, conversion_rate
             Predicted rates in (0, 1), shape (n,).
         support
@@ -97,13 +90,14 @@ class RateIntervals:
         clicks = None if bundle is None else bundle.intervals
         conversions = None if bundle is None else bundle.conversion_intervals
         past_clicks = support * ctr
-        plain = _plain(ctr, support, settings)
+        level = next((model.level for model in (clicks, conversions) if model is not None), settings.level)
+        plain = _plain(ctr, support, settings, level)
         return cls(
             ctr=_either(None if clicks is None else _coming(clicks, ctr, support), plain, pooled),
             true_ctr=_either(None if clicks is None else _true(clicks, ctr, support), plain, pooled),
             true_conversion_rate=_either(
                 None if conversions is None else _true(conversions, conversion_rate, past_clicks),
-                _plain(conversion_rate, past_clicks, settings),
+                _plain(conversion_rate, past_clicks, settings, level),
                 pooled,
             ),
         )
@@ -136,15 +130,12 @@ def _either(own: _Bounds | None, plain: _Bounds, pooled: NDArray[np.bool_]) -> B
         ~pooled,
         own.level,
         own.measured,
-        plain.level,
     )
 
 
-def _plain(rate: Floats, support: Floats, settings: PredictionSettings) -> _Bounds:
+def _plain(rate: Floats, support: Floats, settings: PredictionSettings, level: float) -> _Bounds:
     """Bounds of a beta distribution around the rate, which counts as many past trials as there were, up to a limit."""
     strength = np.maximum(settings.prior_clicks / rate, np.minimum(support, settings.pooled_support))
-    tail = (1 - settings.level) / 2
+    tail = (1 - level) / 2
     a, b = rate * strength, (1 - rate) * strength
-    return _Bounds(
-        np.minimum(betaincinv(a, b, tail), rate), np.maximum(betaincinv(a, b, 1 - tail), rate), settings.level
-    )
+    return _Bounds(np.minimum(betaincinv(a, b, tail), rate), np.maximum(betaincinv(a, b, 1 - tail), rate), level)

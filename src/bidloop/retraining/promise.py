@@ -29,24 +29,31 @@ class Promise:
 def promises(best: Candidate, data: TrainingSet, view: FeatureView, level: float) -> tuple[Promise, Promise]:
     """Intervals of click rates and of conversion rates.
 
-    One cell per key of the view and day: the unit that an interval speaks of.
+    One cell per key of the view and day: the unit that an interval speaks of. Only what came of the intervals of conversion
+    rates is counted by key over all held-out days, beside what was predicted at their beginning: a day of a key mostly has one
+    click or none, which whatever interval would cover as stated.
     """
-    days = local_days(data.examples.at, view.timezone)
-    keys = np.char.add(np.char.add(cell_keys(view, data.outcomes.opportunities).astype(str), "\x1f"), days.astype(str))
-    cells = _CellsOf(best, data, keys)
-    clicks = _promise(
-        cells.clicks(data.split.validation, tried=True), cells.clicks(data.split.held_out), level, single=False
-    )
+    keys = cell_keys(view, data.outcomes.opportunities).astype(str)
+    days = local_days(data.examples.at, view.timezone).astype(str)
+    by_key, by_day = (_CellsOf(best, data, names) for names in (keys, np.char.add(np.char.add(keys, "\x1f"), days)))
+    split = data.split
+    clicks = _promise(by_day.clicks(split.validation, tried=True), by_day.clicks(split.held_out), level, single=False)
     conversions = _promise(
-        cells.conversions(data.split.validation, tried=True), cells.conversions(data.split.held_out), level, single=True
+        by_day.conversions(split.validation, tried=True), by_key.conversions(split.held_out), level, single=True
     )
     return clicks, conversions
 
 
-def _promise(learned: Cells, later: Cells, level: float, *, single: bool) -> Promise:
+def _promise(known: Cells, later: Cells, level: float, *, single: bool) -> Promise:
     try:
-        model = fit_intervals(learned.p, learned.impressions, learned.clicks, learned.support, level, single=single)
-        coverage = measure_coverage(model, later.p, later.impressions, later.clicks, later.support)
+        model = fit_intervals(
+            known.p, known.impressions, known.clicks, known.support, level,
+            single=single, design=known.design, reported=known.reported,
+        )  # fmt: skip
+        coverage = measure_coverage(
+            model, later.p, later.impressions, later.clicks, later.support,
+            design=later.design, reported=later.reported,
+        )  # fmt: skip
     except InsufficientData:
         return Promise(None, None)
     return Promise(coverage.told(model), coverage)
@@ -62,6 +69,7 @@ class _CellsOf:
 
     def clicks(self, rows: NDArray[np.intp], *, tried: bool = False) -> Cells:
         """Clicks of impressions."""
+        rows = self._in_time(rows)
         part, keys = self.data.examples.take(rows), self.keys[rows]
         known = counted_well(keys, part.impressions, part.weight)
         part = part.take(known)
@@ -70,14 +78,15 @@ class _CellsOf:
         return group_cells(keys[known], ctr, part.impressions, part.clicks, support, part.weight)
 
     def conversions(self, rows: NDArray[np.intp], *, tried: bool = False) -> Cells:
-        """Conversions of clicks, as far as they are reported: of a rate that has had a share of its time, that share."""
+        """Conversions of clicks, as far as they are reported."""
+        rows = self._in_time(rows[self.data.examples.clicks[rows] > 0])
         part = self.data.examples.take(rows)
-        clicked = part.clicks > 0
-        part = part.take(clicked)
-        maturity = np.ones(len(part)) if part.maturity is None else part.maturity
         ctr, conversion_rate = self.best.rates(part, tried=tried)
         conversions = np.minimum(part.conversions, part.clicks)
         support = part.features.numeric["cell_impressions"] * ctr
         return group_cells(
-            self.keys[rows][clicked], conversion_rate * maturity, part.clicks, conversions, support, part.weight
+            self.keys[rows], conversion_rate, part.clicks, conversions, support, part.weight, part.maturity
         )
+
+    def _in_time(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        return rows[np.argsort(self.data.examples.at[rows], kind="stable")]

@@ -242,7 +242,11 @@ def _amounts(around: tuple[Money, Money] | None) -> AmountInterval | None:
 
 
 def _true(interval: Interval | None) -> RateInterval | None:
-    return None if interval is None else RateInterval(lower=interval.lower, upper=interval.upper)
+    if interval is None:
+        return None
+    return RateInterval(
+        lower=interval.lower, upper=interval.upper, level=interval.level, measured_coverage=interval.measured_coverage
+    )
 
 
 def _amount(money: Money | None) -> float | None:

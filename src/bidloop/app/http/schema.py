@@ -119,10 +119,18 @@ class ConfidenceInterval(Answer, frozen=True, kw_only=True):
 
 
 class RateInterval(Answer, frozen=True, kw_only=True):
-    """Where the true rate of this cell lies, at `confidenceLevel`."""
+    """Where the true rate of this cell lies."""
 
     lower: Annotated[Rate, Meta(description="Lower bound of the rate.", examples=[0.038])]
     upper: Annotated[Rate, Meta(description="Upper bound of the rate.", examples=[0.049])]
+    level: Annotated[Rate, Meta(description="The stated probability that it covers.", examples=[0.95])]
+    measured_coverage: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="Share of held-out counts that it and the luck of so many trials together covered; null where that "
+            "was not measured, or the counts were too few to tell."
+        ),
+    ]
 
 
 class Stage(Answer, frozen=True, kw_only=True):

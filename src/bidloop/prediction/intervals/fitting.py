@@ -31,6 +31,8 @@ def fit_intervals(
     level: float = 0.95,
     *,
     single: bool = False,
+    design: ArrayLike | None = None,
+    reported: ArrayLike | None = None,
 ) -> IntervalModel:
     """Learn how far realised rates, and true ones, stray from predicted ones.
 
@@ -50,6 +52,12 @@ def fit_intervals(
     single
         Whether it is fine that most cells are of one trial, as with conversions: then only the interval of the true rate
         says much, and the realised one is told to be anywhere.
+    design
+        Design effects of sampled counts, at least 1, shape (n,): the true rates are learned from as many counts as say as
+        much. The realised rate stays that of the weighted counts, with the luck of the sample in it. 1 when left out.
+    reported
+        Share of the clicks (or conversions) of each cell that has had its time to be reported, in (0, 1], shape (n,): what is
+        reported by now is held against that share of `p`. 1 when left out.
 
     Raises
     ------
@@ -69,7 +77,7 @@ def fit_intervals(
     """
     if not 0 < level < 1:
         raise InvalidInput(f"a level of {level}", path="level", expected="a probability in (0, 1), such as 0.95")
-    cells = checked(p, impressions, clicks, support)
+    cells = checked(p, impressions, clicks, support, design, reported).so_far()
     if len(cells) < FEWEST_CELLS:
         raise InsufficientData(
             f"{len(cells)} cells with impressions to fit intervals on",
@@ -102,7 +110,7 @@ def fit_intervals(
             )
             for i, start in enumerate(starts)
         ),
-        spread=fit_spread(cells.p, cells.impressions, cells.clicks, cells.support),
+        spread=fit_spread(cells.p, cells.impressions / cells.design, cells.clicks / cells.design, cells.support),
     )
     return _corrected(plain, cells, where)
 

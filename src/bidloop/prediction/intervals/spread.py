@@ -28,16 +28,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, betaln
 
 from bidloop.core.errors import InsufficientData
-from bidloop.prediction.intervals.cells import Cells, checked
+from bidloop.prediction.intervals.cells import checked
 
 Floats: TypeAlias = NDArray[np.float64]
 
 USUAL = ((0.5, 0.3), (1.0, 0.4), (0.1, 0.6))
 """Median of `unknown`, `learning` and `floor`, and the standard deviation of the logarithm of each: new cells are off by
 about half, models use a cell's past in full, and a tenth stays unknown."""
-
-MOST_CELLS = 50_000
-"""More cells than this do not change three numbers."""
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +52,8 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     cells
         Number of cells it was learned from.
     measured_coverage
-        Share of held-out counts that it and the luck of so many trials together covered; `None` before any measurement.
+        Share of held-out counts that it and the luck of so many trials together covered; `None` before any measurement, and
+        where the counts were so few that they would have looked as well covered by any spread.
 
     Examples
     --------
@@ -112,7 +110,8 @@ def fit_spread(p: ArrayLike, trials: ArrayLike, events: ArrayLike, support: Arra
         Predicted rates of cells, in [0, 1], shape (n,). Each must have been made without the counts beside it: a cell's mean
         over several days of predictions that followed the days already contains its own luck, and looks surer than it is.
     trials, events
-        What came, shape (n,): impressions and clicks, or clicks and conversions. Cells without trials are left out.
+        What came, shape (n,): impressions and clicks, or clicks and conversions. Cells without trials are left out. Of a
+        sample, as many as say as much (`intervals.cells.Cells`).
     support
         Effective past trials behind each prediction, shape (n,).
 
@@ -139,7 +138,7 @@ def fit_spread(p: ArrayLike, trials: ArrayLike, events: ArrayLike, support: Arra
     cells = checked(p, trials, events, support)
     if len(cells) == 0:
         raise InsufficientData("no cell with trials", expected="at least one to learn the spread of rates from")
-    sample = _thinned(cells)
+    sample = cells.thinned()
     usual = np.array([math.log(median) for median, _ in USUAL])
     width = np.array([width for _, width in USUAL])
 
@@ -158,11 +157,6 @@ def fit_spread(p: ArrayLike, trials: ArrayLike, events: ArrayLike, support: Arra
 def _spread(logs: Floats, cells: int) -> Spread:
     unknown, learning, floor = np.exp(logs).tolist()
     return Spread(unknown=unknown, learning=learning, floor=floor, cells=cells)
-
-
-def _thinned(cells: Cells) -> Cells:
-    step = -(-len(cells) // MOST_CELLS)
-    return Cells(cells.p[::step], cells.impressions[::step], cells.clicks[::step], cells.support[::step])
 
 
 def _known(support: ArrayLike) -> Floats:
