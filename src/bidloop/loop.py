@@ -46,7 +46,7 @@ from bidloop.follower import Follower
 from bidloop.outcomes.joining import Joiner
 from bidloop.outcomes.ports import DecisionLog, History
 from bidloop.outcomes.settings import OutcomeSettings
-from bidloop.prediction.bundle import load_bundle
+from bidloop.prediction.bundle import Bundle, load_bundle
 from bidloop.prediction.predictor import Predictor
 from bidloop.retraining.settings import RenewalSettings
 from bidloop.retraining.shelf import Shelf
@@ -294,10 +294,16 @@ class Loop:
             )
         self.shelf.propose(renewal.version)
         if promote:
+            bundle = load_bundle(self.shelf.path(renewal.version))
             self.shelf.promote(renewal.version, self.clock.now())
-            self.predictor.swap(load_bundle(self.shelf.path(renewal.version)))
+            self.serve(bundle)
             self.start_pacing()
         return renewal
+
+    def serve(self, bundle: Bundle) -> None:
+        """Predict with another bundle from the next decision on; one that cannot be loaded leaves the present one in place."""
+        with self._state:  # rates and landscape of a decision are those of one model
+            self.predictor.swap(bundle)
 
     def start_pacing(self) -> dict[str, float]:
         """Start each campaign's pacing where its budget would have needed it over the last days; says where."""

@@ -7,14 +7,16 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import msgspec
@@ -29,9 +31,15 @@ from bidloop.core.encoding import Encoding, NumericField
 from bidloop.core.errors import ConfigurationError, CorruptArtifact, InvalidInput, NotFound, Unavailable
 from bidloop.core.trained_model import TrainedModel
 from bidloop.models.graph import Graph
+from bidloop.outcomes.delay import DAY, DelayCurve, DelayModel
 from bidloop.prediction.bundle import load_bundle, write_bundle
+from bidloop.prediction.calibration import Calibrations
+from bidloop.prediction.intervals import Coverage, TierCoverage
+from bidloop.prediction.quality import Bounds, Quality
+from bidloop.prediction.reliability import ReliabilityBin
+from bidloop.retraining.evidence import CandidateEvidence, Renewal, TrainingData
 from bidloop.retraining.registry_settings import RegistrySettings
-from bidloop.retraining.run import CandidateRun, DataVersion, Point, Run, Tier
+from bidloop.retraining.run import Run
 
 NOW = datetime(2026, 6, 3, tzinfo=UTC)
 SWITCHES = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -48,40 +56,57 @@ def put_bundle(folder: Path, bias: float = -3.0) -> Path:
     return folder / write_bundle(folder, model=model, view={}, view_version="0123456789ab", created_at=NOW)
 
 
+def a_candidate(kind: str, loss: float, *, drawn: bool) -> CandidateEvidence:
+    bins = tuple(ReliabilityBin(p, p * 1.1, p, p * 1.2, 100.0, 9.0) for p in (0.001, 0.01, 0.1) if drawn)
+    bounds = {"log_loss": Bounds(loss - 0.001, loss + 0.001)}
+    clicks = Quality(
+        rows=9, impressions=900.0, clicks=9.0, log_loss=loss, constant_log_loss=0.0071, normalized_entropy=None, auc=0.75,
+        calibration_ratio=0.97, by_field={}, ece=0.01, curve=bins, bounds=bounds,
+    )  # fmt: skip
+    trees = kind == "trees"
+    return CandidateEvidence(
+        kind=kind,
+        parameters={"depth": 6, "rate": 0.1} if trees else {},
+        seconds=2.0,
+        curve=tuple(0.01 / i + loss for i in range(1, 1201)) if trees and drawn else (),
+        calibration=Calibrations(),
+        clicks=clicks,
+        conversions=None,
+        behind=None if trees else Bounds(0.0005, 0.002),
+    )
+
+
 def a_run(version: str, *, drawn: bool = False, **changes: object) -> Run:
     """A run; with everything that can be drawn of one, which takes a while, only if asked for."""
-    step = 0.001
-    kinds = {"constant": 0.0071, "trees": 0.0060}
+    tiers = (TierCoverage(0.0, 90, 0.93, 0.01), TierCoverage(500.0, 80, 0.96, 0.002))
+    delays = DelayModel(
+        kind="buckets", ages=(DAY, 3 * DAY), campaigns={},
+        pooled=DelayCurve(shares=(0.5, 1.0), deviations=(0.1, 0.0), conversions=90),
+    )  # fmt: skip
+    renewal = Renewal(
+        version=version,
+        winner="trees",
+        view_version="0123456789ab",
+        data=TrainingData(
+            as_of=NOW, first=NOW, last=NOW, rows={"fit": 9, "held_out": 3}, impressions=12.0, clicks=3.0, conversions=1.0,
+            fingerprint="ab" * 8,
+        ),
+        candidates=tuple(a_candidate(kind, loss, drawn=drawn) for kind, loss in (("trees", 0.0060), ("constant", 0.0071))),
+        failed={"network": "numbers that left all bounds"},
+        coverage=Coverage(
+            level=0.95, cells=170, covered=0.951, below=0.02, above=0.029, width=0.006, tiers=tiers if drawn else ()
+        ),
+        conversion_coverage=None,
+        delays=delays if drawn else None,
+        landscape=False,
+    )  # fmt: skip
     told = {
-        "version": version,
-        "kind": "trees",
         "trained_at": NOW,
         "seconds": 12.5,
-        "view_version": "0123456789ab",
-        "data": DataVersion(as_of=NOW, first=NOW, last=NOW, rows={"fit": 9, "held_out": 3}, fingerprint="ab" * 8),
         "code": {"bidloop": "0.1.0", "commit": "abc+"},
         "parameters": {"held_out_days": 2},
-        "candidates": tuple(
-            CandidateRun(
-                kind=kind,
-                parameters={"depth": 6, "rate": 0.1} if kind == "trees" else {},
-                metrics={"clicks/log_loss": loss, "clicks/auc": 0.75, "conversions/ece": 0.01},
-                bounds={"clicks/log_loss": (loss - step, loss + step)}
-                | ({} if kind == "trees" else {"clicks/log_loss behind": (0.0005, 0.002)}),
-                reliability=tuple(Point(p, p * 1.1, p, p * 1.2) for p in (0.001, 0.01, 0.1) if drawn),
-                learning=tuple(Point(float(i), 0.01 / i + loss) for i in range(1, 1201)) if kind == "trees" and drawn else (),
-                seconds=2.0,
-            )
-            for kind, loss in kinds.items()
-        ),
-        "covered": 0.951,
-        "tiers": (Tier(support_from=0.0, cells=90, covered=0.93, width=0.01),
-                  Tier(support_from=500.0, cells=80, covered=0.96, width=0.002)),
-        "maturity": tuple(Point(float(day), 1 - 0.8**day, 0.0, 1.0) for day in range(10)),
-    }  # fmt: skip
-    if not drawn:
-        told |= {"tiers": (), "maturity": ()}
-    return Run(**(told | changes))  # type: ignore[arg-type]
+    }
+    return Run(renewal=renewal, **(told | changes))  # type: ignore[arg-type]
 
 
 def free_port() -> int:
@@ -152,8 +177,11 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, empty: Path) -> Opene
     return lambda: MlflowRegistry(settings, tmp_path / "mlflow")
 
 
-def aliases(registry: MlflowRegistry) -> dict[str, tuple[str, ...]]:
-    return {one.version: one.aliases for one in registry.versions()}
+def aliases(registry: MlflowRegistry, name: str) -> dict[str, str]:
+    """Version by alias, as MLflow's pages show it."""
+    client, numbers = registry.store.open(), {str(one.number): one.version for one in registry.versions()}
+    with quiet():
+        return {alias: numbers[str(of)] for alias, of in client.get_registered_model(name).aliases.items()}
 
 
 def test_what_was_recorded_comes_back_with_its_bundle_and_its_aliases_follow(opened: Opened, tmp_path: Path) -> None:
@@ -167,11 +195,15 @@ def test_what_was_recorded_comes_back_with_its_bundle_and_its_aliases_follow(ope
     assert [(one.version, one.number) for one in opened().versions()] == [(second.name, 2), (first.name, 1)]
 
     opened().alias(champion=first.name, challenger=second.name)
-    assert aliases(opened()) == {first.name: ("champion",), second.name: ("challenger",)}
+    assert aliases(opened(), tmp_path.name) == {"champion": first.name, "challenger": second.name}
     opened().alias(champion=second.name, challenger=None)
-    assert aliases(opened()) == {first.name: (), second.name: ("champion",)}
-    opened().alias(champion="v000000000000", challenger=second.name)  # an alias that would not be true is taken away
-    assert aliases(opened()) == {first.name: (), second.name: ("challenger",)}
+    assert aliases(opened(), tmp_path.name) == {"champion": second.name}
+    opened().alias(champion="v000000000000", challenger=first.name)
+    # In a file of one's own, an alias that would not be true is taken away; on a server it may be another house's.
+    others = {"champion": second.name} if opened().store.url else {}
+    assert aliases(opened(), tmp_path.name) == {"challenger": first.name, **others}
+    opened().alias(champion=None, challenger=None)
+    assert aliases(opened(), tmp_path.name) == ({"challenger": first.name, **others} if others else {})
 
     assert opened().run(second.name) == a_run(second.name)
     (tmp_path / "fetched").mkdir()
@@ -183,10 +215,13 @@ def test_what_was_recorded_comes_back_with_its_bundle_and_its_aliases_follow(ope
                 ask(unknown)
 
 
-def test_a_run_has_a_child_for_each_candidate_with_curves_tags_and_plots(opened: Opened, tmp_path: Path) -> None:
+def test_a_run_has_a_child_for_each_candidate_with_curves_tags_and_plots(
+    opened: Opened, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bundle = put_bundle(tmp_path / "models")
     registry = opened()
     known = registry.record(a_run(bundle.name, drawn=True), bundle)
+    assert capsys.readouterr().out == "", "there may be JSON on it"
     client = registry.store.open()
     with quiet():
         experiment = client.get_experiment_by_name(tmp_path.name)
@@ -218,7 +253,8 @@ def test_a_run_has_a_child_for_each_candidate_with_curves_tags_and_plots(opened:
     names = ("candidates", "coverage", "learning", "maturity", "reliability")
     assert plots == {f"plots/{name}.png" for name in names}
     assert files == {"bundle/manifest.json", "bundle/performance.onnx"}
-    assert known.where.endswith(parent.info.run_id)
+    assert known.run == parent.info.run_id
+    assert "Could not be trained: network (numbers that left all bounds)." in parent.data.tags["mlflow.note.content"]
 
 
 def test_what_was_recorded_by_half_is_recorded_anew(opened: Opened, tmp_path: Path) -> None:
@@ -243,6 +279,57 @@ def test_what_was_recorded_by_half_is_recorded_anew(opened: Opened, tmp_path: Pa
     assert [one.version for one in registry.versions()] == [bundle.name]
 
 
+def test_two_accounts_in_one_experiment_leave_each_others_runs_alone(tmp_path: Path, server: str) -> None:
+    bundle, other = (put_bundle(tmp_path / "models", bias) for bias in (-3.0, -1.0))
+    names = ("eu", "us")
+    registries = [
+        MlflowRegistry(RegistrySettings(url=server, name=f"{name} {tmp_path.name}", experiment=tmp_path.name), tmp_path)
+        for name in names
+    ]
+    known = [registry.record(a_run(bundle.name), bundle) for registry in registries]
+    with pytest.raises(InvalidInput):  # cut off, and begun again
+        registries[0].record(a_run(other.name, parameters={"not|allowed": 1}), other)
+    registries[1].record(a_run(other.name), other)
+    client = registries[0].store.open()
+    with quiet():
+        assert [client.get_run(one.run).info.lifecycle_stage for one in known] == ["active", "active"]
+        experiment = client.get_experiment_by_name(tmp_path.name)
+        assert experiment is not None
+        states = [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    assert "FAILED" in states, "the other account's failed run is not this one's to remove"
+
+
+def test_a_copy_of_the_house_keeps_and_finds_artifacts_of_its_own(tmp_path: Path, empty: Path) -> None:
+    first, second = (put_bundle(tmp_path / "models", bias) for bias in (-3.0, -2.0))
+    original, copy = tmp_path / "a house" / "mlflow", tmp_path / "copy_é" / "mlflow"
+    original.mkdir(parents=True)
+    shutil.copy(empty, original)
+    MlflowRegistry(RegistrySettings(), original).record(a_run(first.name), first)
+    shutil.copytree(original, copy)
+    before = sorted(original.rglob("*"))
+    (copy.parent / "fetched").mkdir()
+    registry = MlflowRegistry(RegistrySettings(), copy)
+    registry.record(a_run(second.name), second)
+    assert sorted(original.rglob("*")) == before
+    shutil.rmtree(original)
+    for bundle in (first, second):
+        assert registry.run(bundle.name) == a_run(bundle.name)
+        assert load_bundle(registry.fetch(bundle.name, copy.parent / "fetched")) == load_bundle(bundle)
+    assert "a house" not in "".join(sqlite3.connect(copy / "mlflow.db").iterdump())
+
+
+def test_versions_that_another_program_wrote_are_left_out(opened: Opened, tmp_path: Path) -> None:
+    bundle = put_bundle(tmp_path / "models")
+    registry = opened()
+    known = registry.record(a_run(bundle.name), bundle)
+    client = registry.store.open()
+    with quiet():
+        source = client.get_model_version(tmp_path.name, str(known.number)).source
+        for tags in ({}, {"bidloop.version": "v1", "bidloop.trained_at": "yesterday", "bidloop.data.last": "x"}):
+            client.create_model_version(tmp_path.name, source, known.run, tags=tags)
+    assert opened().versions() == [known]
+
+
 def test_what_is_no_whole_bundle_is_not_recorded(opened: Opened, tmp_path: Path) -> None:
     bundle = put_bundle(tmp_path / "models")
     with pytest.raises(NotFound):
@@ -259,6 +346,45 @@ def test_a_server_that_is_gone_is_told_of_with_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1.*bidloop models record") as told:
         registry.versions()
     assert "secret" not in str(told.value)
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """A server that is none of MLflow's."""
+
+    bodies: ClassVar = [b"<html>", b'{"hello": [1]}', b'{"registered_models": [{"name": 5}], "model_versions": "x"}']
+
+    def do_GET(self) -> None:
+        body = self.bodies[int(self.path.split("/")[1])]
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as door:
+        thread = threading.Thread(target=door.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{door.server_port}"
+        door.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("body", range(len(Stranger.bodies)))
+def test_a_server_that_is_not_mlflow_is_told_of_in_one_sentence(tmp_path: Path, stranger: str, body: int) -> None:
+    registry = MlflowRegistry(RegistrySettings(url=f"{stranger}/{body}"), tmp_path)
+    bundle = put_bundle(tmp_path / "models")
+    with pytest.raises((Unavailable, InvalidInput), match=f"the model registry at {stranger}"):
+        registry.record(a_run(bundle.name), bundle)
+    with suppress(Unavailable):  # an answer in which there is no version says that there is none
+        assert registry.versions() == []
 
 
 class Doorkeeper(http.server.BaseHTTPRequestHandler):
@@ -362,8 +488,7 @@ def test_only_what_there_is_is_drawn_and_matplotlib_is_left_as_it_was(tmp_path: 
     drawn = draw(a_run("v0123456789ab", drawn=True), tmp_path / "all")
     assert {file.stem for file in drawn} == {"candidates", "coverage", "learning", "maturity", "reliability"}
     assert {file.read_bytes()[:8] for file in drawn} == {b"\x89PNG\r\n\x1a\n"}
-    alone = CandidateRun(kind="constant", parameters={}, metrics={"clicks/log_loss": 0.01})
-    drawn = draw(a_run("v0123456789ab", kind="constant", candidates=(alone,)), tmp_path)
+    drawn = draw(a_run("v0123456789ab"), tmp_path)
     assert [file.stem for file in drawn] == ["candidates"]
     assert dict(rcParams) == before
 

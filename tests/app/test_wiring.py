@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,20 @@ def test_the_champion_s_view_is_served_and_the_settings_view_is_trained(tmp_path
     assert training.view.name == "display"
     about = Opportunity(opportunity_id="o", at=NOW, campaign_id="shoes")
     assert "view_mismatch" not in serving.decide(about).degraded
+
+
+@pytest.mark.parametrize("damage", ["cut short", "gone"])
+def test_a_champion_that_cannot_be_loaded_keeps_nobody_from_training_another(
+    tmp_path: Path, put_model: Any, damage: str
+) -> None:
+    graph = tmp_path / "models" / put_model(tmp_path) / "performance.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    if damage == "gone":
+        shutil.rmtree(graph.parent)
+    with pytest.raises((CorruptArtifact, NotFound)):
+        open_loop(Settings(home=str(tmp_path)))
+    loop = open_loop(Settings(home=str(tmp_path)), training=True)
+    assert loop.predictor.version == POOLED
 
 
 def test_a_champion_that_is_gone_is_named(tmp_path: Path) -> None:

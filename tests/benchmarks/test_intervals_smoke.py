@@ -27,6 +27,8 @@ def test_the_coming_days_of_the_campaign_report_are_covered_as_stated(data: Call
         "two weeks are too few for the promise itself, which the benchmark holds"
     )
     assert not any(found[name].passes for name in ("Wald", "Wilson", "Jeffreys", "± 0.95"))
+    assert found["Jeffreys predictive"].covered < 0.9, "told how many impressions come, but not that rates move"
+    assert found["own past days"].width > found["ours"].width
 
 
 def test_the_peers_are_those_of_the_textbook() -> None:
@@ -36,3 +38,18 @@ def test_the_peers_are_those_of_the_textbook() -> None:
     assert np.round(np.concatenate(bounds["Jeffreys"]), 3).tolist() == [0.053, 0.170]
     nothing = intervals.peers(np.array([0.1]), np.zeros(1), np.zeros(1))
     assert np.concatenate(nothing["Wald"]).tolist() == [0.0, 1.0]
+
+
+def test_the_peers_that_predict_know_the_past_of_the_cell_and_how_many_impressions_come() -> None:
+    day, one = np.arange(4), np.full(4, 100.0)
+    table = intervals.Table.of(np.array(["a"] * 4), day, one, np.array([10.0, 20.0, 30.0, 0.0]))
+    found = table.predictive(np.array([0, 3]))
+    assert [bound[0] for name in found for bound in found[name]] == [0.0, 1.0, 0.0, 1.0], (
+        "nothing is known on the first day"
+    )
+    low, high = (bound[1] for bound in found["own past days"])
+    assert (low, high) == (np.quantile([0.1, 0.2, 0.3], 0.025), np.quantile([0.1, 0.2, 0.3], 0.975))
+    rng = np.random.default_rng(0)
+    drawn = rng.binomial(100, rng.beta(60.5, 240.5, 200_000)) / 100
+    predictive = [bound[1] for bound in found["Jeffreys predictive"]]
+    assert np.allclose(predictive, np.quantile(drawn, [0.025, 0.975]), atol=0.01)

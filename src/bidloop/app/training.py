@@ -82,7 +82,7 @@ def train(
         source = "tuned now"
         _keep(file, renewal.hyperparameters)
     unrecorded = record_training(
-        Models(house),
+        Models(house.settings),
         renewal,
         trained_at=house.clock.now(),
         seconds=time.monotonic() - start,

@@ -28,7 +28,7 @@ from bidloop.bidding.pipeline import Bidder
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.bidding.traffic import TrafficShape
 from bidloop.core.clock import Clock, SystemClock
-from bidloop.core.errors import ConfigurationError, Unavailable
+from bidloop.core.errors import ConfigurationError, CorruptArtifact, NotFound, Unavailable
 from bidloop.core.outcome import Observations
 from bidloop.events.intake import Door, Intake
 from bidloop.events.ports import EventLog
@@ -218,8 +218,15 @@ def open_loop(
     """
     house = house or open_house(settings, clock)
     signals_of(settings)  # a model pins its view, but settings that are wrong are told before anything starts
-    bundle = champion(house)
-    view = view_of(house) if training else served_view(house)
+    try:
+        bundle = champion(house)
+        predictor = Predictor(bundle, settings.prediction)
+    except (CorruptArtifact, NotFound) as error:
+        if not training:
+            raise
+        _log.warning("The model that serves cannot be loaded, and training goes on without it: %s", error)
+        bundle, predictor = None, Predictor(None, settings.prediction)
+    view = view_of(house) if training or bundle is None else msgspec.convert(bundle.view, FeatureView)
     bidding = msgspec.structs.replace(settings.bidding, timezone=settings.timezone, currency=settings.currency)
     joiner = Joiner(house.decisions, settings.outcomes)
     # Training looks at what was known, not at what is: it fills no store that others use.
@@ -236,7 +243,7 @@ def open_loop(
         clock=house.clock,
         view=view,
         features=features,
-        predictor=Predictor(bundle, settings.prediction),
+        predictor=predictor,
         bidder=Bidder(bidding),
         pacer=Pacer(bidding, traffic),
         intake=house.intake,

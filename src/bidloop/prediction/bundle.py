@@ -19,6 +19,7 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -151,7 +152,8 @@ def write_bundle(
     Returns
     -------
     str
-        The version. The same content gives the same version, and is not written a second time.
+        The version. The same content gives the same version, and is not written a second time; what is damaged under its name
+        is moved aside, to ``.damaged-…``, and written anew.
 
     Raises
     ------
@@ -347,7 +349,7 @@ def _write_whole(shelf: Path, version: str, files: dict[str, bytes]) -> None:
     """All files under their final name at once: a reader, or a crash, never meets half a bundle."""
     shelf.mkdir(parents=True, exist_ok=True)
     target = shelf / version
-    if target.exists():
+    if _is_whole(target):
         return
     staging = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=shelf))
     try:
@@ -357,15 +359,31 @@ def _write_whole(shelf: Path, version: str, files: dict[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         staging.chmod(0o755)
+        _move_aside(target)
         try:
             staging.rename(target)
         except OSError:
             # Another process has put the same content there in the meantime.
-            if not target.exists():
+            if not _is_whole(target):
                 raise
         _sync(shelf)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        load_bundle(folder)
+    except (CorruptArtifact, NotFound):
+        return False
+    return True
+
+
+def _move_aside(folder: Path) -> None:
+    """Keep what is damaged for whoever wants to know why, under a name that no model has."""
+    if os.path.lexists(folder) and not _is_whole(folder):
+        with suppress(FileNotFoundError):  # another process did
+            folder.rename(Path(tempfile.mkdtemp(prefix=f".damaged-{folder.name}-", dir=folder.parent)) / folder.name)
 
 
 def _sync(folder: Path) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from bidloop.core.encoding import Encoding
 from bidloop.core.errors import CorruptArtifact
 from bidloop.core.feature_table import FeatureTable
+
+# The runtime tells its makers of itself from its import on, and keeps a folder for that in the user's cache.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 BLOCK = 8
 """Rows per call of the runtime. ONNX Runtime adds in another order when there is one row (ReduceSum), and treats the

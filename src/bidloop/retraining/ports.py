@@ -24,12 +24,10 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
         What the registry counts it as.
     kind, trained_at, view_version
         What it holds, since when, and which feature view it reads.
-    aliases
-        Such as ``champion`` and ``challenger``, in order.
     data_until, metrics
         The last row it was judged on, and the metrics that a list shows (`SHOWN`), as far as they were measured.
-    where
-        Where its run and its plots can be looked at.
+    run
+        What the registry calls its run, where its plots are.
     """
 
     version: str
@@ -37,10 +35,9 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     trained_at: datetime
     view_version: str
-    aliases: tuple[str, ...]
     data_until: datetime
     metrics: dict[str, float]
-    where: str
+    run: str
 
 
 class Registry(Protocol):
@@ -64,11 +61,15 @@ class Registry(Protocol):
         ...
 
     def versions(self) -> list[Registered]:
-        """The versions that are there, newest first."""
+        """The versions that are there, newest first; what another program wrote, and cannot be read, is left out."""
         ...
 
     def alias(self, *, champion: str | None, challenger: str | None) -> None:
-        """Have the aliases stand for these versions; one for which there is none, or none that is known here, is taken away."""
+        """Have the aliases stand for these versions.
+
+        Where others share the registry, an alias for which there is none here, or none that the registry knows, is left alone;
+        in a registry of this house's own it is taken away.
+        """
         ...
 
     def run(self, version: str) -> Run:

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bidloop.core.errors import NotFound
+from msgspec import UNSET, UnsetType
+
+from bidloop.core.errors import NotFound, Unavailable
 from bidloop.prediction.bundle import load_bundle
 from bidloop.retraining.promotions import Change, Promotions
 
@@ -74,37 +76,56 @@ class Shelf:
         return served[-2] if len(served) > 1 else None
 
     def propose(self, version: str) -> None:
-        """Make a version the challenger."""
+        """Make a version the challenger; where it serves already, there is none."""
         self.path(version)
         with self._changing():
-            self._name("challenger", version)
+            self._name("challenger", None if self.champion() == version else version)
 
-    def promote(self, version: str, at: datetime | None = None) -> None:
-        """Make a version the one that serves.
+    def promote(self, version: str, at: datetime | None = None, *, expected: str | UnsetType | None = UNSET) -> None:
+        """Make a version the one that serves. Where it does already, nothing changes.
 
         Parameters
         ----------
         at
             When; by default now.
+        expected
+            The champion that the caller knows of; by default whichever there is.
+
+        Raises
+        ------
+        NotFound
+            When the version is not on the shelf.
+        Unavailable
+            When the champion is no longer the expected one.
         """
         self.path(version)
         with self._changing():
+            champion = self._champion(expected)
+            if champion == version:
+                return
             change = Change(how="promoted", version=version, at=at or datetime.now(UTC))
-            self.promotions.write_down(change, self.champion())
+            self.promotions.write_down(change, champion)
             self._name("champion", version)
             if self.challenger() == version:
-                (self.folder / "challenger").unlink()
+                self._name("challenger", None)
 
-    def roll_back(self, at: datetime | None = None) -> str:
+    def roll_back(self, at: datetime | None = None, *, expected: str | UnsetType | None = UNSET) -> str:
         """Have the champion before serve again; says which. Once more goes back one further.
+
+        Parameters
+        ----------
+        at, expected
+            As for `promote`.
 
         Raises
         ------
         NotFound
             When the champion is the first, or the one before is no longer on the shelf.
+        Unavailable
+            When the champion is no longer the expected one.
         """
         with self._changing():
-            served = self.promotions.served(self.champion())
+            served = self.promotions.served(self._champion(expected))
             if len(served) < 2:
                 raise NotFound(
                     "no champion before the one that serves",
@@ -142,14 +163,39 @@ class Shelf:
         self.folder.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=".incoming-", dir=self.folder)
 
-    def _named(self, word: str) -> str | None:
-        pointer = self.folder / word
-        return pointer.read_text().strip() if pointer.exists() else None
+    def _champion(self, expected: str | UnsetType | None) -> str | None:
+        champion = self.champion()
+        if expected not in (UNSET, champion):
+            raise Unavailable(
+                f"{champion or 'no model'} serves by now: the champion was changed meanwhile",
+                expected=f"{expected or 'no model'}, as when this began",
+                remedy="Look at what serves, and say again what shall.",
+            )
+        return champion
 
-    def _name(self, word: str, version: str) -> None:
-        temporary = self.folder / f"{word}.part"
-        temporary.write_text(version + "\n")
-        os.replace(temporary, self.folder / word)
+    def _named(self, word: str) -> str | None:
+        """The version that a pointer names; one that is empty, as a full disk may leave it, names none."""
+        try:
+            return (self.folder / word).read_text(errors="replace").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def _name(self, word: str, version: str | None) -> None:
+        """Point at a version, or at none, so that a power failure leaves either this or what was before."""
+        pointer, temporary = self.folder / word, self.folder / f"{word}.part"
+        if version is None:
+            pointer.unlink(missing_ok=True)
+        else:
+            with temporary.open("w") as file:
+                file.write(version + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, pointer)
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bidloop.core.errors import ConfigurationError, InvalidInput, Unavailable
+from bidloop.core.errors import BidloopError, ConfigurationError, InvalidInput, Unavailable
 
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 
@@ -42,7 +42,9 @@ def answering(where: str) -> Iterator[None]:
         if error.error_code == "INVALID_PARAMETER_VALUE":
             raise InvalidInput(f"the model registry at {where} refuses a run: {_first_line(error)}") from error
         raise unavailable(where, error) from error
-    except OSError as error:  # those of requests are, too
+    except BidloopError:
+        raise
+    except Exception as error:  # what a server answers that is none, a disk that is full: MLflow wraps it in nothing
         raise unavailable(where, error) from error
 
 

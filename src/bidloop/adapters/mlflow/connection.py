@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -19,15 +20,28 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = b"SQLite format 3\x00"
-SECONDS = 5.0
+SECONDS = 4.0
 """How long a server may take to say that it is there."""
+
+MOVED = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow keeps absolute paths of artifacts."""
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # it tells its makers of each call otherwise, from its import on
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # where others read JSON
 }
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""MLflow itself would ask for minutes before it says that a server is gone. What the user has set, holds."""
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "120",
+}
+"""MLflow itself would ask for minutes before it says that a server is gone; this is some ten seconds. What the user set, holds."""
 
 
 class Store:
@@ -103,8 +117,10 @@ class Store:
         if self.url:
             self._ask()
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            with answering(self.where):
+                self.folder.mkdir(parents=True, exist_ok=True)
             self._look()
+            self.settle()
         os.environ.update(ENVIRONMENT)
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
@@ -125,10 +141,37 @@ class Store:
             fcntl.flock(turn, fcntl.LOCK_EX)
             yield
 
+    def settle(self) -> None:
+        """Have MLflow look for artifacts in this folder, also after the home folder was moved, or is a copy.
+
+        MLflow keeps absolute paths: a copy would read the original's plots, and write its own among them.
+        """
+        if self.artifacts is None or not self.file.exists():
+            return
+        with (
+            answering(self.where),
+            self.alone(),
+            closing(sqlite3.connect(self.file, timeout=60.0)) as database,
+            database,
+        ):
+            known = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "experiments" not in known:
+                return
+            asked = "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE '%/' || ?"
+            for (old,) in database.execute(asked, (f"{self.folder.name}/artifacts",)).fetchall():
+                if old != self.artifacts:
+                    for table, column in MOVED:
+                        database.execute(
+                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                            f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                            (self.artifacts, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                        )
+
     def _ask(self) -> None:
         """MLflow would ask a server that is gone again and again; this asks once, and any answer is one."""
         try:
-            httpx.get(f"{self.where}/health", timeout=SECONDS)
+            with httpx.stream("GET", f"{self.where}/health", timeout=SECONDS):  # what it says may never end
+                pass
         except httpx.HTTPError as error:
             raise unavailable(self.where, error) from error
 

@@ -7,8 +7,9 @@ from itertools import islice
 
 import msgspec
 
+from bidloop.retraining.evidence import CandidateEvidence
 from bidloop.retraining.ports import SHOWN
-from bidloop.retraining.run import CandidateRun, Point, Run
+from bidloop.retraining.run import Run
 
 PREFIX = "bidloop."
 LONGEST_VALUE = 5000
@@ -19,18 +20,18 @@ BATCH = 900
 
 def tags_of(run: Run) -> dict[str, str]:
     """What a run and its model version are found by: data, feature view, code."""
-    data = run.data
+    data, metrics = run.renewal.data, run.metrics
     told = {
         "version": run.version,
-        "kind": run.kind,
-        "view_version": run.view_version,
+        "kind": run.renewal.winner,
+        "view_version": run.renewal.view_version,
         "trained_at": run.trained_at.isoformat(),
         "data.fingerprint": data.fingerprint,
         "data.as_of": data.as_of.isoformat(),
         "data.first": data.first.isoformat(),
         "data.last": data.last.isoformat(),
         **{f"data.rows.{part}": str(rows) for part, rows in data.rows.items()},
-        **{f"metrics.{name}": repr(run.metrics[name]) for name in SHOWN if name in run.metrics},
+        **{f"metrics.{name}": repr(metrics[name]) for name in SHOWN if name in metrics},
         **{f"code.{name}": version for name, version in run.code.items()},
     }
     return {PREFIX + name: value[:LONGEST_VALUE] for name, value in told.items()}
@@ -38,22 +39,26 @@ def tags_of(run: Run) -> dict[str, str]:
 
 def note(run: Run) -> str:
     """What the run's page says first, as Markdown."""
+    renewal = run.renewal
     rows = [
-        f"| {'**' + one.kind + '**' if one.kind == run.kind else one.kind} | {_figure(one, 'clicks/log_loss', 6)} "
-        f"| {_figure(one, 'clicks/auc', 4)} | {_figure(one, 'clicks/ece', 6)} "
-        f"| {_figure(one, 'clicks/calibration_ratio', 3)} | {one.seconds:.1f} |"
-        for one in sorted(run.candidates, key=lambda one: one.metrics.get("clicks/log_loss", float("inf")))
+        f"| {'**' + one.kind + '**' if one.kind == renewal.winner else one.kind} | {_figure(one, 'log_loss', 6)} "
+        f"| {_figure(one, 'auc', 4)} | {_figure(one, 'ece', 6)} | {_figure(one, 'calibration_ratio', 3)} | {one.seconds:.1f} |"
+        for one in renewal.candidates
     ]
-    covered = "too few cells to measure" if run.covered is None else f"{run.covered:.1%} (stated {run.level:.0%})"
+    coverage = renewal.coverage
+    covered = (
+        "too few cells to measure" if coverage is None else f"{coverage.covered:.1%} (stated {coverage.level:.0%})"
+    )
     return "\n".join(
         [
-            f"Model **{run.version}** ({run.kind}), feature view `{run.view_version}`, data of "
-            f"{run.data.first:%Y-%m-%d} to {run.data.last:%Y-%m-%d}.",
+            f"Model **{run.version}** ({renewal.winner}), feature view `{renewal.view_version}`, data of "
+            f"{renewal.data.first:%Y-%m-%d} to {renewal.data.last:%Y-%m-%d}.",
             "",
             "| clicks on the held-out days | log loss | AUC | ECE | Σp/Σy | seconds |",
             "|---|---|---|---|---|---|",
             *rows,
             "",
+            *(f"Could not be trained: {kind} ({why})." for kind, why in renewal.failed.items()),
             f"Coverage of the intervals: {covered}. Plots are among the artifacts, under `plots`.",
         ]
     )
@@ -64,9 +69,9 @@ def parameters_of(parameters: Mapping[str, float | int | str]) -> dict[str, str]
     return {name: str(value)[:LONGEST_VALUE] for name, value in parameters.items()}
 
 
-def steps(points: Iterable[Point]) -> Iterator[list[Point]]:
-    """The points of a curve, as many at a time as MLflow takes."""
-    rest = iter(points)
+def steps(curve: Iterable[float]) -> Iterator[list[tuple[int, float]]]:
+    """The points of a learning curve, numbered from 1, as many at a time as MLflow takes."""
+    rest = iter(enumerate(curve, 1))
     while batch := list(islice(rest, BATCH)):
         yield batch
 
@@ -76,10 +81,9 @@ def evidence(run: Run) -> str:
     return msgspec.json.format(msgspec.json.encode(run), indent=2).decode()
 
 
-def _figure(candidate: CandidateRun, name: str, digits: int) -> str:
-    value = candidate.metrics.get(name)
+def _figure(candidate: CandidateEvidence, name: str, digits: int) -> str:
+    value, bounds = getattr(candidate.clicks, name), candidate.clicks.bounds.get(name)
     if value is None:
         return "–"
-    bounds = candidate.bounds.get(name)
-    around = f" [{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]" if bounds else ""
+    around = f" [{bounds.lower:.{digits}f}, {bounds.upper:.{digits}f}]" if bounds else ""
     return f"{value:.{digits}f}{around}"

@@ -7,7 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bidloop.retraining.run import CandidateRun, Run
+from bidloop.outcomes.delay import DAY
+from bidloop.retraining.evidence import CandidateEvidence, Renewal
+from bidloop.retraining.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +39,7 @@ STYLE: dict[Any, Any] = {
     "savefig.pad_inches": 0.25,
 }
 
-Plot = Callable[["Axes", Run], bool]
+Plot = Callable[["Axes", Renewal], bool]
 
 
 def draw(run: Run, folder: Path) -> list[Path]:
@@ -49,23 +51,24 @@ def draw(run: Run, folder: Path) -> list[Path]:
     with rc_context(STYLE):
         for name, (plot, size) in PLOTS.items():
             figure = Figure(figsize=size, dpi=130)
-            if plot(figure.add_subplot(), run):
+            if plot(figure.add_subplot(), run.renewal):
                 file = folder / f"{name}.png"
                 figure.savefig(file)
                 drawn.append(file)
     return drawn
 
 
-def reliability(axes: Axes, run: Run) -> bool:
+def reliability(axes: Axes, renewal: Renewal) -> bool:
     """Observed against predicted click rates of the winner, in bins of equal mass."""
-    points = run.winner.reliability
+    points = renewal.best.clicks.curve
     if len(points) < 2:
         return False
-    scale = 100.0
-    x, y = [p.x * scale for p in points], [p.y * scale for p in points]
-    below = [(p.y - (p.y if p.lower is None else p.lower)) * scale for p in points]
-    above = [((p.y if p.upper is None else p.upper) - p.y) * scale for p in points]
-    least = min(value for value in (*x, *y) if value > 0)
+    x, y = [100 * p.predicted for p in points], [100 * p.observed for p in points]
+    below = [100 * max(0.0, p.observed - p.lower) for p in points]
+    above = [100 * max(0.0, p.upper - p.observed) for p in points]
+    least = min((value for value in (*x, *y) if value > 0), default=0.0)
+    if not least:
+        return False
     most = max(*x, *(value + up for value, up in zip(y, above, strict=True)))
     if most / least > 20:  # rare and frequent clicks in one picture
         axes.set_xscale("log")
@@ -84,59 +87,57 @@ def reliability(axes: Axes, run: Run) -> bool:
     )
     _percent(axes.xaxis)
     _percent(axes.yaxis)
-    axes.set(title=f"Do predicted click rates come true? ({run.kind})", xlabel="predicted", ylabel="observed")
+    axes.set(title=f"Do predicted click rates come true? ({renewal.winner})", xlabel="predicted", ylabel="observed")
     axes.legend(loc="upper left")
     return True
 
 
-def learning(axes: Axes, run: Run) -> bool:
+def learning(axes: Axes, renewal: Renewal) -> bool:
     """Held-out loss by epoch or tree round, against its lowest: kinds that learn at other paces share the axis."""
-    curves = [one for one in run.candidates if len(one.learning) > 1]
+    curves = [one for one in renewal.candidates if len(one.curve) > 1]
     if not curves:
         return False
     for color, one in zip(SERIES * (1 + len(curves) // len(SERIES)), curves, strict=False):
-        last, best = one.learning[-1].x, min(one.learning, key=lambda p: p.y)
-        axes.plot([p.x / last for p in one.learning], [p.y for p in one.learning], color=color, linewidth=1.8)
-        axes.plot(
-            [best.x / last],
-            [best.y],
-            "o",
-            color=color,
-            markersize=6,
-            label=f"{one.kind}: best of {last:.0f} at {best.x:.0f}",
-        )
+        last, least = len(one.curve), min(one.curve)
+        best = one.curve.index(least) + 1
+        axes.plot([step / last for step in range(1, last + 1)], one.curve, color=color, linewidth=1.8)
+        label = f"{one.kind}: best of {last} at {best}"
+        axes.plot([best / last], [least], "o", color=color, markersize=6, label=label)
     axes.set(title="Loss on later days while training", xlabel="share of all epochs or trees", ylabel="log loss")
     axes.set_xlim(0, 1.02)
     axes.legend(loc="upper right")
     return True
 
 
-def candidates(axes: Axes, run: Run) -> bool:
+def candidates(axes: Axes, renewal: Renewal) -> bool:
     """Log loss of each candidate on the held-out days with its bootstrap bounds, best at the top."""
-    ranked = sorted(run.candidates, key=lambda one: -one.metrics["clicks/log_loss"])
+    ranked = sorted(renewal.candidates, key=lambda one: -one.clicks.log_loss)
     for i, one in enumerate(ranked):
-        loss = one.metrics["clicks/log_loss"]
-        lower, upper = one.bounds.get("clicks/log_loss", (loss, loss))
-        color = SERIES[0] if one.kind == run.kind else QUIET
+        loss, bounds = one.clicks.log_loss, one.clicks.bounds.get("log_loss")
+        lower, upper = (bounds.lower, bounds.upper) if bounds else (loss, loss)
+        color = SERIES[0] if one.kind == renewal.winner else QUIET
         axes.plot([lower, upper], [i, i], color=color, linewidth=2.4, solid_capstyle="round", alpha=0.55)
         axes.plot([loss], [i], "o", color=color, markersize=8)
         axes.annotate(f"{loss:.6f}", (loss, i), (0, 9), textcoords="offset points", ha="center", color=INK, fontsize=9)
-    axes.set_yticks(range(len(ranked)), [_label(one, run) for one in ranked], color=INK)
+    axes.set_yticks(range(len(ranked)), [_label(one, renewal) for one in ranked], color=INK)
     axes.set_ylim(-0.6, len(ranked) - 0.3)
     axes.grid(axis="y", visible=False)
+    failed = f"; failed: {', '.join(renewal.failed)}" if renewal.failed else ""
     axes.set(
-        title="Candidates on the held-out days", xlabel="log loss of clicks, 95 % bootstrap interval (lower is better)"
+        title=f"Candidates on the held-out days{failed}",
+        xlabel="log loss of clicks, 95 % bootstrap interval (lower is better)",
     )
     return True
 
 
-def coverage(axes: Axes, run: Run) -> bool:
+def coverage(axes: Axes, renewal: Renewal) -> bool:
     """How often the intervals held, by tier of traffic, beside what they state."""
-    if not run.tiers:
+    told = renewal.coverage
+    if told is None or not told.tiers:
         return False
-    level, shares = run.level * 100, [tier.covered * 100 for tier in run.tiers]
-    noise = [196 * (run.level * (1 - run.level) / max(1, tier.cells)) ** 0.5 for tier in run.tiers]
-    axes.axhline(level, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), label=f"stated: {run.level:.0%}")
+    level, shares = told.level * 100, [tier.covered * 100 for tier in told.tiers]
+    noise = [196 * (told.level * (1 - told.level) / max(1, tier.cells)) ** 0.5 for tier in told.tiers]
+    axes.axhline(level, color=QUIET, linewidth=1, linestyle=(0, (4, 3)), label=f"stated: {told.level:.0%}")
     axes.bar(
         range(len(shares)),
         [2 * one for one in noise],
@@ -148,10 +149,10 @@ def coverage(axes: Axes, run: Run) -> bool:
     axes.plot(range(len(shares)), shares, "o", color=SERIES[0], markersize=9, label="measured")
     for i, share in enumerate(shares):
         axes.annotate(f"{share:.1f} %", (i, share), (13, -3), textcoords="offset points", color=INK, fontsize=9.5)
-    starts = [tier.support_from for tier in run.tiers]
+    starts = [tier.support_from for tier in told.tiers]
     names = [f"{a:,.0f} – {b:,.0f}" for a, b in pairwise(starts)] + [f"from {starts[-1]:,.0f}"]
     axes.set_xticks(
-        range(len(starts)), [f"{name}\n{tier.cells:,} cells" for name, tier in zip(names, run.tiers, strict=True)]
+        range(len(starts)), [f"{name}\n{tier.cells:,} cells" for name, tier in zip(names, told.tiers, strict=True)]
     )
     least = min(*shares, *(level - one for one in noise))
     axes.set_ylim(min(least - 1.5, 90), 100.5)
@@ -163,15 +164,15 @@ def coverage(axes: Axes, run: Run) -> bool:
     return True
 
 
-def maturity(axes: Axes, run: Run) -> bool:
+def maturity(axes: Axes, renewal: Renewal) -> bool:
     """Share of the conversions that is reported, by days since the click."""
-    if len(run.maturity) < 2:
+    if renewal.delays is None:
         return False
-    days = [p.x for p in run.maturity]
-    lower = [100 * (p.y if p.lower is None else p.lower) for p in run.maturity]
-    upper = [100 * (p.y if p.upper is None else p.upper) for p in run.maturity]
+    curve = renewal.delays.curve(None)
+    days = [age / DAY for age in curve.ages]
+    lower, middle, upper = ([100 * share for share in shares] for shares in (curve.lower, curve.shares, curve.upper))
     axes.fill_between(days, lower, upper, color=SERIES[0], alpha=0.15, linewidth=0)
-    axes.plot(days, [100 * p.y for p in run.maturity], color=SERIES[0], linewidth=2)
+    axes.plot(days, middle, color=SERIES[0], linewidth=2)
     axes.set_ylim(0, 102)
     axes.set_xlim(0, days[-1])
     _percent(axes.yaxis)
@@ -179,13 +180,12 @@ def maturity(axes: Axes, run: Run) -> bool:
     return True
 
 
-def _label(candidate: CandidateRun, run: Run) -> str:
-    behind = candidate.bounds.get("clicks/log_loss behind")
-    if candidate.kind == run.kind:
-        return f"{candidate.kind}\nserves"
-    if behind is None:
+def _label(candidate: CandidateEvidence, renewal: Renewal) -> str:
+    if candidate.kind == renewal.winner:
+        return f"{candidate.kind}\nwon"
+    if candidate.behind is None:
         return candidate.kind
-    return f"{candidate.kind}\n{'not told apart' if behind[0] <= 0 else 'worse'}"
+    return f"{candidate.kind}\n{'not told apart' if candidate.behind.lower <= 0 else 'worse'}"
 
 
 def _percent(axis: object) -> None:

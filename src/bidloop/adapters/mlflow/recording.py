@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bidloop.adapters.mlflow.description import PREFIX, evidence, note, parameters_of, steps, tags_of
-from bidloop.retraining.run import CandidateRun, Run, flat_metrics
+from bidloop.retraining.evidence import CandidateEvidence
+from bidloop.retraining.run import Parameters, Run, metrics_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,28 +28,32 @@ class Recorder:
 
     Parameters
     ----------
-    client, experiment
-        Of MLflow; the experiment is made if there is none of this name.
+    client, experiment, model
+        Of MLflow: the experiment is made if there is none of this name; several registered models may keep their runs in it.
     artifacts
         Where the artifacts of a new experiment go; `None` leaves it to the server.
     """
 
-    def __init__(self, client: MlflowClient, experiment: str, artifacts: str | None) -> None:
-        self._client = client
+    def __init__(self, client: MlflowClient, experiment: str, model: str, artifacts: str | None) -> None:
+        self._client, self._tags = client, {f"{PREFIX}model": model}
         self._experiment = _experiment(client, experiment, artifacts)
 
-    def record(self, run: Run, bundle: Path) -> RunInfo:
-        """Write a run with all that belongs to it. One that fails half-way is marked as failed, and the next attempt removes it."""
+    @contextmanager
+    def recording(self, run: Run, bundle: Path) -> Iterator[RunInfo]:
+        """Write a run with all that belongs to it; it is finished when the context ends.
+
+        One that fails before is marked as failed, and the next attempt removes it.
+        """
         self._remove(run.version)
         began = int(time.time() * 1000)
-        tags = tags_of(run)
+        tags = self._tags | tags_of(run)
         parent = self._start(f"renewal {run.version}", began - round(run.seconds * 1000), tags)
         try:
-            children = sum(candidate.seconds for candidate in run.candidates)
+            children = sum(candidate.seconds for candidate in run.renewal.candidates)
             at = began - round(children * 1000)
-            for candidate in run.candidates:
+            for candidate in run.renewal.candidates:
                 at = self._child(candidate, at, parent.run_id, tags)
-            self._log(parent.run_id, dict(run.parameters), run.metrics, {"mlflow.note.content": note(run)}, began)
+            self._log(parent.run_id, run.parameters, run.metrics, {"mlflow.note.content": note(run)}, began)
             self._client.log_artifacts(parent.run_id, str(bundle), BUNDLE)
             self._client.log_text(parent.run_id, evidence(run), EVIDENCE)
             with tempfile.TemporaryDirectory() as folder:
@@ -55,34 +61,34 @@ class Recorder:
 
                 draw(run, Path(folder))
                 self._client.log_artifacts(parent.run_id, folder, PLOTS)
+            yield parent
         except BaseException:
             with suppress(Exception):  # the server that just failed may do so again
                 self._client.set_terminated(parent.run_id, "FAILED")
             raise
         self._client.set_terminated(parent.run_id, "FINISHED", began)
-        return parent
 
     def _start(self, name: str, at: int, tags: dict[str, str], parent: str = "") -> RunInfo:
         nested = {"mlflow.parentRunId": parent} if parent else {}
         return self._client.create_run(self._experiment, at, tags | nested, name).info
 
-    def _child(self, candidate: CandidateRun, at: int, parent: str, tags: dict[str, str]) -> int:
+    def _child(self, candidate: CandidateEvidence, at: int, parent: str, tags: dict[str, str]) -> int:
         """A run of one candidate's own, as long as its training took; says when it ended, in milliseconds."""
         from mlflow.entities import Metric
 
         child = self._start(candidate.kind, at, tags | {f"{PREFIX}kind": candidate.kind}, parent)
         end = at + round(candidate.seconds * 1000)
-        for part in steps(candidate.learning):
-            losses = [Metric("training/held-out loss", point.y, end, int(point.x)) for point in part]
+        for part in steps(candidate.curve):
+            losses = [Metric("training/held-out loss", loss, end, step) for step, loss in part]
             self._client.log_batch(child.run_id, losses)
-        self._log(child.run_id, dict(candidate.parameters), dict(flat_metrics(candidate)), {}, end)
+        self._log(child.run_id, candidate.parameters, metrics_of(candidate), {}, end)
         self._client.set_terminated(child.run_id, "FINISHED", end)
         return end
 
     def _log(
         self,
         run_id: str,
-        parameters: dict[str, float | int | str],
+        parameters: Parameters,
         metrics: dict[str, float],
         tags: dict[str, str],
         at: int,
@@ -97,9 +103,13 @@ class Recorder:
         )
 
     def _remove(self, version: str) -> None:
-        """Take out what an attempt that was cut off has left: MLflow keeps it among the deleted runs."""
-        left = self._client.search_runs([self._experiment], f"tags.`{PREFIX}version` = '{version}'")
-        for run in left:
+        """Take out what attempts that were cut off have left: MLflow keeps it among the deleted runs."""
+        mine = " and ".join(f"tags.`{name}` = '{value}'" for name, value in self._tags.items())
+        mine += f" and tags.`{PREFIX}version` = '{version}'"
+        for run in self._client.search_runs([self._experiment], f"{mine} and attributes.status != 'FINISHED'"):
+            children = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+            for child in self._client.search_runs([self._experiment], children):
+                self._client.delete_run(child.info.run_id)
             self._client.delete_run(run.info.run_id)
 
 

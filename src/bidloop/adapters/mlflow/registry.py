@@ -63,46 +63,56 @@ class MlflowRegistry:
         """As the port says."""
         load_bundle(bundle)  # what is damaged is no version
         client = self._client
-        with self.store.alone(), answering(self.store.where):
+        with answering(self.store.where), self.store.alone():
             self._make_model()
             known = self._find(run.version)
             if known is None:
-                recorded = Recorder(client, self._experiment, self.store.artifacts).record(run, bundle)
-                source, tags = f"{recorded.artifact_uri}/{BUNDLE}", tags_of(run)
-                known = client.create_model_version(self._name, source, recorded.run_id, tags, description=note(run))
-            return self._registered(known, self._aliases() or {})
+                recorder = Recorder(client, self._experiment, self._name, self.store.artifacts)
+                with recorder.recording(run, bundle) as told:
+                    source, tags = f"{told.artifact_uri}/{BUNDLE}", tags_of(run)
+                    known = client.create_model_version(self._name, source, told.run_id, tags, description=note(run))
+            return _registered(known)
 
     def versions(self) -> list[Registered]:
         """As the port says."""
         if not self.store.exists:
             return []
-        client, found, token = self._client, [], None
+        client, token = self._client, None
+        found: list[Registered] = []
         with answering(self.store.where):
             while token != "":
                 page = client.search_model_versions(f"name = '{self._name}'", max_results=1000, page_token=token)
-                found += [one for one in page if f"{PREFIX}version" in one.tags]
+                for one in page:
+                    with suppress(KeyError, ValueError):  # another program's, or one that somebody changed
+                        found.append(_registered(one))
                 token = page.token or ""
-            aliases = self._aliases() or {}
         newest: dict[str, Registered] = {}
-        for one in sorted(found, key=lambda one: -int(one.version)):
-            newest.setdefault(one.tags[f"{PREFIX}version"], self._registered(one, aliases))
+        for known in sorted(found, key=lambda known: -known.number):
+            newest.setdefault(known.version, known)
         return list(newest.values())
 
     def alias(self, *, champion: str | None, challenger: str | None) -> None:
         """As the port says."""
         client = self._client
-        with self.store.alone(), answering(self.store.where):
+        with answering(self.store.where), self.store.alone():
             if (present := self._aliases()) is None:
                 return
-            for alias, version in (("champion", champion), ("challenger", challenger)):
-                known = None if version is None else self._find(version)
-                if known is None:
-                    if alias in present:
+            meant = {"champion": champion, "challenger": challenger}
+            numbers = {
+                alias: str(known.version)
+                for alias, version in meant.items()
+                if version is not None and (known := self._find(version)) is not None
+            }
+            for alias in meant:
+                number, stands = numbers.get(alias), present.get(alias)
+                if number is None:
+                    # On a server it may be another house's; but what this one has serve is no challenger any more.
+                    if stands is not None and (not self.store.url or stands == numbers.get("champion")):
                         client.delete_registered_model_alias(self._name, alias)
-                elif present.get(alias) != str(known.version):
-                    client.set_registered_model_alias(self._name, alias, str(known.version))
+                elif stands != number:
+                    client.set_registered_model_alias(self._name, alias, number)
                     at = datetime.now(UTC).isoformat(timespec="seconds")
-                    client.set_model_version_tag(self._name, str(known.version), f"{PREFIX}{alias}_since", at)
+                    client.set_model_version_tag(self._name, number, f"{PREFIX}{alias}_since", at)
 
     def run(self, version: str) -> Run:
         """As the port says."""
@@ -151,16 +161,17 @@ class MlflowRegistry:
         found = self._client.search_registered_models(f"name = '{self._name}'")
         return {alias: str(number) for alias, number in found[0].aliases.items()} if found else None
 
-    def _registered(self, known: ModelVersion, aliases: dict[str, str]) -> Registered:
-        tags, number = known.tags, str(known.version)
-        return Registered(
-            version=tags[f"{PREFIX}version"],
-            number=int(number),
-            kind=tags.get(f"{PREFIX}kind", ""),
-            trained_at=datetime.fromisoformat(tags[f"{PREFIX}trained_at"]),
-            view_version=tags.get(f"{PREFIX}view_version", ""),
-            aliases=tuple(sorted(alias for alias, of in aliases.items() if of == number)),
-            data_until=datetime.fromisoformat(tags[f"{PREFIX}data.last"]),
-            metrics={name: float(told) for name in SHOWN if (told := tags.get(f"{PREFIX}metrics.{name}")) is not None},
-            where=f"{self.store.where}, run {known.run_id}",
-        )
+
+def _registered(known: ModelVersion) -> Registered:
+    """A version as its tags tell it; raises KeyError or ValueError where they do not."""
+    tags = known.tags
+    return Registered(
+        version=tags[f"{PREFIX}version"],
+        number=int(known.version),
+        kind=tags.get(f"{PREFIX}kind", ""),
+        trained_at=datetime.fromisoformat(tags[f"{PREFIX}trained_at"]),
+        view_version=tags.get(f"{PREFIX}view_version", ""),
+        data_until=datetime.fromisoformat(tags[f"{PREFIX}data.last"]),
+        metrics={name: float(told) for name in SHOWN if (told := tags.get(f"{PREFIX}metrics.{name}")) is not None},
+        run=str(known.run_id),
+    )

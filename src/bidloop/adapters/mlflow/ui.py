@@ -26,6 +26,7 @@ def run_ui(store: Store, host: str, port: int) -> int:
     store.folder.mkdir(parents=True, exist_ok=True)
     with store.alone():
         pass  # whoever makes the tables right now comes first
+    store.settle()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri, "--host", host]
     if store.artifacts:
         command += ["--default-artifact-root", store.artifacts]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Which models there are, what they were worth, and which of them serves.")
 
+SOON = " Running servers take it within some seconds."
+
 Version = Annotated[str, typer.Argument(help="A version, its first letters, 'champion' or 'challenger'.")]
 
 
@@ -68,35 +70,39 @@ def compare(a: Version, b: Version, home: Home = None, config: Config = None, as
 
 @app.command()
 def promote(version: Version, home: Home = None, config: Config = None, as_json: Json = False) -> None:
-    """Have a model serve, after every byte of it was checked. One that only the registry has is fetched."""
-    from bidloop.app.models.recording import told
+    """Have a model serve, after every byte of it was checked. One that only the registry has is fetched.
+
+    Servers of this home folder take it within some seconds; one that reads another feature view needs a restart.
+    """
     from bidloop.app.terminal import out, print_json
 
     models = _models(config, home)
     found = models.find(version)
     before = models.promote(found)
-    late = told(models)
     if as_json:
-        print_json({"champion": found, "before": before, "registry": late})
+        print_json({"champion": found, "before": before})
+    elif before == found:
+        out.print(f"[bold]{found}[/bold] serves already.")
     else:
-        out.print(f"[bold]{found}[/bold] serves" + (f", instead of {before}." if before else "."))
-    _warn(late)
+        out.print(f"[bold]{found}[/bold] serves" + (f", instead of {before}." if before else ".") + SOON)
+    _tell(models)
 
 
 @app.command()
 def rollback(home: Home = None, config: Config = None, as_json: Json = False) -> None:
-    """Have the champion before serve again. Once more goes back one further."""
-    from bidloop.app.models.recording import told
+    """Have the champion before serve again. Once more goes back one further.
+
+    Servers of this home folder take it within some seconds; one that reads another feature view needs a restart.
+    """
     from bidloop.app.terminal import out, print_json
 
     models = _models(config, home)
     before, champion = models.roll_back()
-    late = told(models)
     if as_json:
-        print_json({"champion": champion, "before": before, "registry": late})
+        print_json({"champion": champion, "before": before})
     else:
-        out.print(f"Rolled back from {before} to [bold]{champion}[/bold].")
-    _warn(late)
+        out.print(f"Rolled back from {before} to [bold]{champion}[/bold].{SOON}")
+    _tell(models)
 
 
 @app.command()
@@ -132,9 +138,18 @@ def ui(
 
 def _models(config: Path | None, home: Path | None) -> Models:
     from bidloop.app.models.house_models import Models
-    from bidloop.app.wiring import open_house
 
-    return Models(open_house(settings_of(config, home)))
+    return Models(settings_of(config, home))
+
+
+def _tell(models: Models) -> None:
+    """Tell the registry of a change that holds already, and is printed: it may not answer."""
+    import sys
+
+    from bidloop.app.models.recording import told
+
+    sys.stdout.flush()
+    _warn(told(models))
 
 
 def _warn(silent: str) -> None:

@@ -82,9 +82,11 @@ def _print(trained: Trained) -> None:
             f"Conversions are reported {days:.1f} days after the click on average ({renewal.delays.kind}); young clicks count "
             "for the share that has had its time."
         )
+    for kind, reason in renewal.failed.items():
+        err.print(f"{kind} could not be trained: {reason}", markup=False)
     does = "serves" if trained.promoted else "is the challenger: 'bidloop models promote challenger' has it serve"
     out.print(f"Model [bold]{renewal.version}[/bold] ({renewal.winner}) is on the shelf and {does}.")
     if trained.settings_from not in ("defaults", "tuned now"):
         out.print(f"Hyper-parameters: those of an earlier tuning, {trained.settings_from}.")
     if trained.unrecorded:
-        err.print(f"The registry has no record of it yet: {trained.unrecorded}")
+        err.print(f"The registry has no record of it yet: {trained.unrecorded}", markup=False)

@@ -38,6 +38,7 @@ from bidloop.app.http.routes import Routes
 from bidloop.app.http.schema import FieldError
 from bidloop.app.http.watch import watching
 from bidloop.app.settings import Settings
+from bidloop.app.upkeep import CHAMPION_S, ChampionWatch
 from bidloop.app.wiring import House
 from bidloop.core.errors import ConfigurationError
 from bidloop.loop import Loop
@@ -122,6 +123,7 @@ def create_app(loop: Loop, settings: Settings, house: House) -> Starlette:
             await stack.enter_async_context(watching(keyring.look, LOOK_SECONDS))
             # What other processes write, importers and absorbers, is learned as well.
             await stack.enter_async_context(watching(loop.follow, LOOK_SECONDS))
+            await stack.enter_async_context(watching(ChampionWatch(loop).look, CHAMPION_S))
             await stack.enter_async_context(watching(loop.settle, SETTLE_SECONDS))
             if backlog is not None:
                 await stack.enter_async_context(watching(backlog.look, LOOK_SECONDS))

@@ -59,30 +59,26 @@ class ModelDetail(msgspec.Struct, frozen=True, kw_only=True):
         Its line.
     parameters
         What its kind was trained with.
-    calibration, intervals, conversion_intervals, order_value
-        As the bundle holds them, as plain data; `None` where it holds none, or is not here.
-    landscape
-        Whether it prices bids.
+    holds
+        What the bundle holds beside its graph, as plain data: ``calibration``, ``intervals``, ``conversion_intervals`` and
+        ``order_value``, and whether there is a ``landscape``. Empty where the bundle is not here, or damaged.
     size
         Bytes of its files on this machine.
     run
         Its training; `None` where none was kept.
-    registered
-        Its version in the registry, and where its plots are; `None` where the registry does not know it.
+    registered, registry
+        Its version in the registry, whose run has the plots; `None` where the registry does not know it. And where that is.
     changes
         When it began to serve, and when it was taken back.
     """
 
     card: ModelCard
     parameters: dict[str, float | int | str]
-    calibration: dict[str, Any] | None
-    intervals: dict[str, Any] | None
-    conversion_intervals: dict[str, Any] | None
-    order_value: dict[str, Any] | None
-    landscape: bool
+    holds: dict[str, Any]
     size: int
     run: Run | None
     registered: Registered | None
+    registry: str
     changes: tuple[Change, ...]
 
 

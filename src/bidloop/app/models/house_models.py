@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bidloop.adapters.mlflow.registry import MlflowRegistry
 from bidloop.app.models.cards import ModelCard, ModelDetail, metrics_of
-from bidloop.app.wiring import House
-from bidloop.core.errors import BidloopError, ConfigurationError, CorruptArtifact, NotFound, Unavailable, closest
+from bidloop.app.settings import Settings
+from bidloop.core.errors import (
+    BidloopError,
+    ConfigurationError,
+    CorruptArtifact,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+    closest,
+)
 from bidloop.prediction.bundle import Bundle, load_bundle
 from bidloop.prediction.predictor import Predictor
 from bidloop.retraining.logbook import Logbook
 from bidloop.retraining.ports import Registered
 from bidloop.retraining.run import Run
+from bidloop.retraining.shelf import Shelf
+
+if TYPE_CHECKING:
+    pass
+
+HELD = ("calibration", "intervals", "conversion_intervals", "order_value")
+"""What of a bundle is told as plain data."""
 
 ALIASES = ("champion", "challenger")
 
@@ -23,18 +39,29 @@ ALIASES = ("champion", "challenger")
 class Models:
     """What models there are, which serves, and which shall.
 
+    Parameters
+    ----------
+    settings
+        Of the house whose models they are. No database is opened, and the registry not before it is needed, so that a promotion
+        or a roll-back holds whatever else is down.
+
     Attributes
     ----------
-    shelf, logbook, registry
-        Bundles, runs, and the registry that is told of both.
+    shelf, logbook
+        Bundles, and runs.
     silent
         Why the registry could not be asked; empty where it was not asked, or answered.
     """
 
-    def __init__(self, house: House) -> None:
-        self.shelf, self.logbook = house.shelf, Logbook(house.home / "runs")
-        self.registry = MlflowRegistry(house.settings.registry, house.home / "mlflow")
+    def __init__(self, settings: Settings) -> None:
+        self._home, self._settings = Path(settings.home), settings.registry
+        self.shelf, self.logbook = Shelf(self._home / "models"), Logbook(self._home / "runs")
         self.silent = ""
+
+    @cached_property
+    def registry(self) -> MlflowRegistry:
+        """What is told of bundles and runs."""
+        return MlflowRegistry(self._settings, self._home / "mlflow")
 
     def cards(self) -> list[ModelCard]:
         """All models, the latest trained first."""
@@ -46,6 +73,8 @@ class Models:
 
     def find(self, word: str) -> str:
         """The version that a word means: a version, its beginning, ``champion`` or ``challenger``.
+
+        The registry is asked only for what nothing on the shelf is called.
 
         Raises
         ------
@@ -61,8 +90,10 @@ class Models:
                     remedy="'bidloop models list' shows what there is.",
                 )
             return version
-        known = self._versions()
-        found = [word] if word in known else [version for version in known if word and version.startswith(word)]
+        known = self.shelf.versions()
+        if not (found := _called(word, known)):
+            known = self._versions()
+            found = _called(word, known)
         if len(found) == 1:
             return found[0]
         if found:
@@ -85,38 +116,45 @@ class Models:
         """All that is known of a model; its run is fetched from the registry where it is not kept here."""
         bundle, run = self._bundle(version), self._run(version)
         if run is None and version in self._registered:
-            run = self.registry.run(version)
-        parameters: dict[str, float | int | str] = run.winner.parameters if run else {}
-        told = dict.fromkeys(("calibration", "intervals", "conversion_intervals", "order_value"))
-        landscape = False
+            try:
+                run = self.registry.run(version)
+            except BidloopError as error:  # what else is known is told
+                self.silent = str(error)
+        parameters: dict[str, float | int | str] = run.renewal.best.parameters if run else {}
+        holds = {}
         if isinstance(bundle, Bundle):
-            parameters, landscape = bundle.model.parameters, bundle.landscape is not None
-            told = {name: msgspec.to_builtins(getattr(bundle, name)) for name in told}
+            parameters = bundle.model.parameters
+            holds = {name: msgspec.to_builtins(getattr(bundle, name)) for name in HELD}
+            holds["landscape"] = bundle.landscape is not None
         folder = self.shelf.folder / version
+        registered = self._registered.get(version)
         return ModelDetail(
             card=self._card(version, run, bundle),
             parameters=parameters,
-            landscape=landscape,
+            holds=holds,
             size=sum(file.stat().st_size for file in folder.iterdir()) if folder.is_dir() else 0,
             run=run,
-            registered=self._registered.get(version),
+            registered=registered,
+            registry=self.registry.store.where if registered else "",
             changes=tuple(change for change in self.shelf.promotions.changes() if change.version == version),
-            **told,
         )
 
     def promote(self, version: str) -> str | None:
-        """Have a version serve, after all of it was checked; says which served before. It is fetched where it is not here.
+        """Have a version serve, after all of it was checked; says which served before, which may be the same.
+
+        It is fetched where it is not here.
 
         Raises
         ------
         NotFound, CorruptArtifact
             When there is no such bundle, or it cannot be loaded. What serves goes on.
         Unavailable
-            When it would have to be fetched, and the registry does not answer.
+            When it would have to be fetched, and the registry does not answer; when another process changed the champion
+            meanwhile.
         """
         before = self.shelf.champion()
         self._ready(version)
-        self.shelf.promote(version)
+        self.shelf.promote(version, expected=before)
         return before
 
     def roll_back(self) -> tuple[str, str]:
@@ -130,28 +168,42 @@ class Models:
         before, previous = self.shelf.champion(), self.shelf.previous()
         if before is not None and previous is not None:
             self._ready(previous)
-        return before or "", self.shelf.roll_back()
+        return before or "", self.shelf.roll_back(expected=before)
 
     def tell(self) -> list[str]:
         """Have the registry record the runs that it does not know, and its aliases follow the shelf; says which were recorded.
 
-        Only bundles that are on the shelf can be recorded.
+        Only bundles that are on the shelf can be recorded. One that is refused keeps none of the others, nor the aliases, waiting.
 
         Raises
         ------
         Unavailable
             When it does not answer. The same again later makes up for it.
+        InvalidInput
+            When it refuses runs, after all others were recorded.
         """
-        known = {one.version for one in self.registry.versions()}
-        waiting = [version for version in self.shelf.versions() if version not in known]
-        missing = [run for version in waiting if (run := self._run(version)) is not None]
-        recorded = []
+        known = {one.version: one for one in self.registry.versions()}
+        kept = self.logbook.registered()
+        missing = []
+        for version in self.shelf.versions():
+            if version in known:
+                if kept.get(version) != known[version]:
+                    self.logbook.recorded(known[version])
+            elif (run := self._run(version)) is not None and isinstance(self._bundle(version), Bundle):
+                missing.append(run)
+        recorded, refused = [], []
         for run in sorted(missing, key=lambda run: run.trained_at):
-            if isinstance(self._bundle(run.version), Bundle):
+            try:
                 self.logbook.recorded(self.registry.record(run, self.shelf.path(run.version)))
                 recorded.append(run.version)
+            except (Unavailable, ConfigurationError):  # the others would fare no better
+                raise
+            except BidloopError as error:
+                refused.append(f"{run.version}: {error}")
         if known or recorded:
             self.registry.alias(champion=self.shelf.champion(), challenger=self.shelf.challenger())
+        if refused:
+            raise InvalidInput("; ".join(refused))
         return recorded
 
     def _ready(self, version: str) -> None:
@@ -166,7 +218,7 @@ class Models:
     @cached_property
     def _registered(self) -> dict[str, Registered]:
         """What the registry knows, by version. A file in this house knows no more than it answered, and takes seconds to open."""
-        if not self.registry.store.url:
+        if not self._settings.url:
             return self.logbook.registered()
         try:
             return {one.version: one for one in self.registry.versions()}
@@ -220,11 +272,16 @@ class Models:
         if run is not None:
             card = msgspec.structs.replace(
                 card,
-                kind=run.kind,
+                kind=run.renewal.winner,
                 trained_at=run.trained_at,
-                data_until=run.data.last,
-                view_version=run.view_version,
+                data_until=run.renewal.data.last,
+                view_version=run.renewal.view_version,
                 metrics=card.metrics | run.metrics,
-                data=run.data.fingerprint,
+                data=run.renewal.data.fingerprint,
             )
         return card
+
+
+def _called(word: str, known: list[str]) -> list[str]:
+    """The versions that a word may mean: itself, or all that begin with it."""
+    return [word] if word in known else [version for version in known if word and version.startswith(word)]

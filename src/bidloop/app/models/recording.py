@@ -8,7 +8,7 @@ from bidloop.app.models.house_models import Models
 from bidloop.core.errors import BidloopError
 from bidloop.retraining.code_version import code_version
 from bidloop.retraining.evidence import Renewal
-from bidloop.retraining.run import Parameters, run_of
+from bidloop.retraining.run import Parameters, Run
 
 
 def record_training(
@@ -28,7 +28,9 @@ def record_training(
     str
         Why the registry does not have it yet, and what then to do; empty where it has. The run is kept in any case.
     """
-    run = run_of(renewal, trained_at=trained_at, seconds=seconds, code=code_version(), parameters=parameters)
+    run = Run(
+        renewal=renewal, trained_at=trained_at, seconds=seconds, code=code_version(), parameters=dict(parameters or {})
+    )
     models.logbook.keep(run)
     return told(models)
 

@@ -11,10 +11,8 @@ from rich.markup import escape
 from bidloop.app.models.cards import ModelCard, ModelDetail
 from bidloop.app.models.comparison import Comparison
 from bidloop.app.terminal import figure, out, print_table
+from bidloop.prediction.quality import Bounds
 from bidloop.retraining.run import Run
-
-BETTER = {"log_loss": -1, "normalized_entropy": -1, "auc": 1, "ece": -1}
-"""Whether more or less is better, of the metrics of which that can be said."""
 
 
 def print_cards(cards: Sequence[ModelCard]) -> None:
@@ -33,7 +31,8 @@ def print_detail(told: ModelDetail) -> None:
     if told.parameters:
         print_table("Parameters", [{"parameter": k, "value": figure(v)} for k, v in told.parameters.items()])
     if card.metrics:
-        print_table("On the held-out days", [{"metric": name, "value": value} for name, value in card.metrics.items()])
+        metrics = [{"metric": name, "value": _value(name, value)} for name, value in card.metrics.items()]
+        print_table("On the held-out days", metrics)
     if told.run is not None:
         print_run(told.run)
     if told.changes:
@@ -42,21 +41,26 @@ def print_detail(told: ModelDetail) -> None:
 
 def print_run(run: Run) -> None:
     """The candidates of a training, and how the winner's intervals held by tier of traffic."""
+    renewal = run.renewal
     print_table(
         "Candidates of its training",
         [
             {
-                "kind": one.kind + (" ← this" if one.kind == run.kind else ""),
-                "log loss": _metric(one.metrics.get("clicks/log_loss"), 6),
-                "AUC": _metric(one.metrics.get("clicks/auc"), 4),
-                "ECE": one.metrics.get("clicks/ece"),
-                "Σp/Σy": one.metrics.get("clicks/calibration_ratio"),
+                "kind": one.kind + (" ← this" if one.kind == renewal.winner else ""),
+                "log loss": _metric(one.clicks.log_loss, 6),
+                "AUC": _metric(one.clicks.auc, 4),
+                "ECE": one.clicks.ece,
+                "Σp/Σy": one.clicks.calibration_ratio,
                 "seconds": one.seconds,
+                "beside this": _behind(one.behind),
             }
-            for one in run.candidates
+            for one in renewal.candidates
         ],
     )
-    if run.tiers:
+    if renewal.failed:
+        print_table("Could not be trained", [{"kind": kind, "why": why} for kind, why in renewal.failed.items()])
+    coverage = renewal.coverage
+    if coverage is not None and coverage.tiers:
         print_table(
             "Coverage by traffic",
             [
@@ -66,26 +70,23 @@ def print_run(run: Run) -> None:
                     "covered": f"{tier.covered:.1%}",
                     "mean width": tier.width,
                 }
-                for tier in run.tiers
+                for tier in coverage.tiers
             ],
-            note=f"stated {run.level:.0%}",
+            note=f"stated {coverage.level:.0%}",
         )
 
 
 def print_comparison(told: Comparison) -> None:
-    """Metrics beside each other, the better one marked where the rows were the same."""
+    """Metrics beside each other. Which is better is not said: how much of a difference is chance was not measured."""
     rows = []
     for name in dict.fromkeys((*told.a.metrics, *told.b.metrics)):
         difference = told.differences.get(name)
-        sign = BETTER.get(name.rpartition("/")[2], 0) if told.same_rows else 0
-        better = "" if not sign or not difference else told.b.version if sign * difference > 0 else told.a.version
         rows.append(
             {
                 "metric": name,
-                told.a.version: told.a.metrics.get(name),
-                f"{told.b.version} ": told.b.metrics.get(name),
-                "difference": None if difference is None else f"{difference:+.4g}",
-                "better": better,
+                told.a.version: _value(name, told.a.metrics.get(name)),
+                f"{told.b.version} ": _value(name, told.b.metrics.get(name)),
+                "difference": "–" if difference is None else _value(name, difference, "+"),
             }
         )
     print_table(f"{_titled(told.a)} and {_titled(told.b)}", rows)
@@ -101,7 +102,7 @@ def print_comparison(told: Comparison) -> None:
 
 
 ROWS = {
-    True: "Both were judged on the same held-out rows.",
+    True: "Both were judged on the same held-out rows. How much of a difference is chance was not measured.",
     False: "They were judged on different rows: the figures differ also where the models do not.",
     None: "On which rows one of them was judged was not kept: the figures may differ where the models do not.",
 }
@@ -130,20 +131,24 @@ def _facts(told: ModelDetail) -> dict[str, str]:
     card, run = told.card, told.run
     facts = {"trained": _minute(card.trained_at), "feature view": card.view_version}
     if run is not None:
-        rows = ", ".join(f"{count:,} {part.replace('_', '-')}" for part, count in run.data.rows.items())
-        facts["data"] = f"{_minute(run.data.first)} to {_minute(run.data.last)}, {rows} rows, {run.data.fingerprint}"
+        data = run.renewal.data
+        rows = ", ".join(f"{count:,} {part.replace('_', '-')}" for part, count in data.rows.items())
+        facts["data"] = f"{_minute(data.first)} to {_minute(data.last)}, {rows} rows, {data.fingerprint}"
         facts["code"] = ", ".join(f"{name} {version}" for name, version in run.code.items())
         facts["took"] = f"{run.seconds:,.1f} s"
-    if told.calibration is not None:
-        facts["calibration"] = ", ".join(f"{head}: {one['kind']}" for head, one in told.calibration.items())
-    if told.order_value is not None:
-        facts["order value"] = f"{told.order_value['pooled']:,.2f} {told.order_value['currency']}"
-    if card.on_shelf:
-        facts["holds"] = f"{'with' if told.landscape else 'without'} a bid landscape, {told.size / 1e6:,.2f} MB"
+    if calibration := told.holds.get("calibration"):
+        facts["calibration"] = ", ".join(f"{head}: {one['kind']}" for head, one in calibration.items())
+    if value := told.holds.get("order_value"):
+        facts["order value"] = f"{value['pooled']:,.2f} {value['currency']}"
+    if told.holds:
+        facts["holds"] = (
+            f"{'with' if told.holds['landscape'] else 'without'} a bid landscape, {told.size / 1e6:,.2f} MB"
+        )
     if told.registered is None:
         facts["registry"] = "not recorded"
     else:
-        facts["registry"] = f"version {told.registered.number} at {told.registered.where}; plots under artifacts/plots"
+        number, run_id = told.registered.number, told.registered.run
+        facts["registry"] = f"version {number} at {told.registry}, run {run_id}; plots under artifacts/plots"
     return facts
 
 
@@ -153,6 +158,19 @@ def _titled(card: ModelCard) -> str:
 
 def _metric(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _value(name: str, value: float | None, sign: str = "") -> str:
+    """A metric; of log losses so many digits that models can differ."""
+    if value is None:
+        return "–"
+    return f"{value:{sign}.6f}" if "log_loss" in name else f"{value:{sign}.4g}"
+
+
+def _behind(bounds: Bounds | None) -> str:
+    if bounds is None:
+        return ""
+    return "not told apart" if bounds.lower <= 0 else "worse"
 
 
 def _minute(at: datetime | None) -> str:
