@@ -15,7 +15,7 @@ from bidloop.core.examples import Examples
 from bidloop.core.feature_table import FeatureTable
 from bidloop.models.encoding import fit_encoding
 from bidloop.models.ensemble import choose_members, fit_weights
-from bidloop.models.fit import fit_candidates, fit_trials, joined
+from bidloop.models.fit import fit_trials, joined
 from bidloop.models.ftrl import FtrlSettings
 from bidloop.models.hyperparameters import Hyperparameters
 from bidloop.models.kinds import KINDS
@@ -215,12 +215,12 @@ def test_without_a_feature_that_differs_the_average_rates_are_what_is_left(split
 
 def test_an_unknown_kind_is_refused(split: tuple[Examples, Examples]) -> None:
     with pytest.raises(ConfigurationError, match="forest"):
-        fit_candidates(*split, seed=1, kinds=["forest"])
+        fit_trials(*split, seed=1, kinds=["forest"])
 
 
 def test_an_empty_validation_is_refused(split: tuple[Examples, Examples]) -> None:
     with pytest.raises(InsufficientData):
-        fit_candidates(split[0], split[1].take(slice(0, 0)), seed=1)
+        fit_trials(split[0], split[1].take(slice(0, 0)), seed=1)
 
 
 def test_without_conversions_every_model_still_answers(split: tuple[Examples, Examples]) -> None:

@@ -10,9 +10,10 @@ import pytest
 import xgboost
 
 from bidloop.core.examples import Examples
+from bidloop.models.boosting import boost, margins
 from bidloop.models.encoding import fit_encoding
 from bidloop.models.rows import Response, Rows
-from bidloop.models.trees import TreeInput, TreeSettings, boost, discounted_objective, fit_trees, margins
+from bidloop.models.trees import TreeInput, TreeSettings, discounted_objective, fit_trees
 
 
 def test_the_discounted_objective_is_xgboosts_own_where_nothing_is_late(log: Callable[..., Examples]) -> None:

@@ -20,7 +20,7 @@ ONNX graph with the encoding of its input, so that serving needs none of what tr
 | Logistic regression whose penalties are learned, one per field | `logistic` |
 | Logistic regression learned row by row (FTRL-Proximal), with crosses | `ftrl` |
 | Which pairs of categories are worth a category of their own | `crosses` |
-| Gradient-boosted trees | `trees` |
+| Gradient-boosted trees, and boosting itself | `trees`, `boosting` |
 | The performance network: two heads, entire-space loss; DCN-V2 and DeepFM on the same inputs | `network` |
 | Average of the log odds of a few | `ensemble` |
 | The constant that makes predictions sum to what happened | `level` |

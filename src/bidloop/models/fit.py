@@ -55,25 +55,6 @@ class Trial:
     curve: Curve
 
 
-def fit_candidates(
-    train: Examples,
-    validation: Examples,
-    *,
-    seed: int,
-    kinds: Sequence[str] | None = None,
-    hyperparameters: Hyperparameters | None = None,
-    on_progress: Progress | None = None,
-) -> list[TrainedModel]:
-    """Train every kind of model on all the rows given, and choose what there is to choose on the later ones.
-
-    The final models of `fit_trials`, which says more.
-    """
-    trials = fit_trials(
-        train, validation, seed=seed, kinds=kinds, hyperparameters=hyperparameters, on_progress=on_progress
-    )
-    return [trial.final for trial in trials]
-
-
 def fit_trials(
     train: Examples,
     validation: Examples,

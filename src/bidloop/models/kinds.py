@@ -10,6 +10,7 @@ from typing import Literal
 from bidloop.core.errors import ConfigurationError, Diverged, InsufficientData, closest
 from bidloop.models.candidate import Candidate, OnEpoch
 from bidloop.models.constant import fit_constant
+from bidloop.models.ensemble import FAMILIES
 from bidloop.models.ftrl import Ftrl, fit_ftrl
 from bidloop.models.hyperparameters import Hyperparameters
 from bidloop.models.logistic import fit_logistic
@@ -129,7 +130,7 @@ TABLE: dict[str, Kind] = {
     "deepfm": _network("deepfm", 10.0),
 }
 """Every kind that is fitted to rows, in the order of the tables."""
-MEMBERS = ("logistic", "ftrl", "trees", "network", "dcn", "deepfm")
+MEMBERS = tuple(kind for family in FAMILIES for kind in family)
 """What the ensemble may average."""
 ENSEMBLE = "ensemble"
 KINDS = (*TABLE, ENSEMBLE)

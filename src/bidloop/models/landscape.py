@@ -21,10 +21,11 @@ from bidloop.core.errors import InsufficientData, InvalidInput
 from bidloop.core.examples import Examples
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.trained_model import TrainedLandscape
+from bidloop.models.boosting import add_trees, boost
 from bidloop.models.encoding import fit_encoding
 from bidloop.models.graph import Graph
 from bidloop.models.levels import add_levels, levels
-from bidloop.models.trees import TreeInput, add_trees, boost
+from bidloop.models.trees import TreeInput
 
 SETTINGS: dict[str, float | int | str] = {"max_depth": 6, "learning_rate": 0.1, "subsample": 0.8}
 ROUNDS = 100

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -91,13 +93,13 @@ class RateIntervals:
         conversions = None if bundle is None else bundle.conversion_intervals
         past_clicks = support * ctr
         level = next((model.level for model in (clicks, conversions) if model is not None), settings.level)
-        plain = _plain(ctr, support, settings, level)
+        plain = partial(_plain, ctr, support, settings, level)
         return cls(
             ctr=_either(None if clicks is None else _coming(clicks, ctr, support), plain, pooled),
             true_ctr=_either(None if clicks is None else _true(clicks, ctr, support), plain, pooled),
             true_conversion_rate=_either(
                 None if conversions is None else _true(conversions, conversion_rate, past_clicks),
-                _plain(conversion_rate, past_clicks, settings, level),
+                partial(_plain, conversion_rate, past_clicks, settings, level),
                 pooled,
             ),
         )
@@ -121,16 +123,16 @@ def _true(model: IntervalModel, p: Floats, support: Floats) -> _Bounds | None:
     return _Bounds(*spread.bounds(p, support, level=model.level), model.level, spread.measured_coverage)
 
 
-def _either(own: _Bounds | None, plain: _Bounds, pooled: NDArray[np.bool_]) -> Bounds:
+def _either(own: _Bounds | None, plain: Callable[[], _Bounds], pooled: NDArray[np.bool_]) -> Bounds:
+    """The model's own intervals; plain ones, which are worked out only where they are needed, for what is pooled."""
     if own is None:
-        own, pooled = plain, np.ones(len(pooled), dtype=np.bool_)
-    return Bounds(
-        np.where(pooled, plain.lower, own.lower),
-        np.where(pooled, plain.upper, own.upper),
-        ~pooled,
-        own.level,
-        own.measured,
-    )
+        only = plain()
+        return Bounds(only.lower, only.upper, np.zeros(len(pooled), dtype=np.bool_), only.level, only.measured)
+    lower, upper = own.lower, own.upper
+    if pooled.any():
+        other = plain()
+        lower, upper = np.where(pooled, other.lower, lower), np.where(pooled, other.upper, upper)
+    return Bounds(lower, upper, ~pooled, own.level, own.measured)
 
 
 def _plain(rate: Floats, support: Floats, settings: PredictionSettings, level: float) -> _Bounds:
