@@ -132,7 +132,9 @@ def ui(
     if store.url:
         err.print(f"The runs are on a server of their own: {store.where}", markup=False)
         return
-    err.print(f"MLflow over {store.file}: http://{host}:{port}; Ctrl-C ends.", markup=False, soft_wrap=True)
+    # Without the end of this address MLflow opens with its pages about language models.
+    pages = f"http://{host}:{port}/#/experiments?workflowType=machine_learning"
+    err.print(f"MLflow over {store.file}: {pages} ; Ctrl-C ends.", markup=False, soft_wrap=True)
     raise typer.Exit(run_ui(store, host, port))
 
 
