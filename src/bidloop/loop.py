@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bidloop.bidding.pacing import Pacer
+from bidloop.bidding.pacing.pacer import Pacer
 from bidloop.bidding.pipeline import Bidder
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.core.clock import Clock

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from bidloop.bidding.settings import BiddingSettings, Objective, PacingSettings
+from bidloop.bidding.pacing.settings import PacingSettings
+from bidloop.bidding.settings import BiddingSettings, Objective
 from bidloop.core.errors import ConfigurationError
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from bidloop.bidding.pacing import Pacer
+from bidloop.bidding.pacing.pacer import Pacer
+from bidloop.bidding.pacing.traffic import TrafficShape
 from bidloop.bidding.settings import BiddingSettings, Objective
-from bidloop.bidding.traffic import TrafficShape
 from bidloop.core.clock import ManualClock
 from bidloop.core.feature_table import FeatureTable
 from bidloop.core.landscape import Landscape

@@ -23,10 +23,10 @@ from bidloop.adapters.sql.decision_log import SqlDecisionLog
 from bidloop.adapters.sql.event_log import SqlEventLog
 from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.app.settings import Settings
-from bidloop.bidding.pacing import Pacer
+from bidloop.bidding.pacing.pacer import Pacer
+from bidloop.bidding.pacing.traffic import TrafficShape
 from bidloop.bidding.pipeline import Bidder
 from bidloop.bidding.settings import BiddingSettings
-from bidloop.bidding.traffic import TrafficShape
 from bidloop.core.clock import Clock, SystemClock
 from bidloop.core.errors import ConfigurationError, CorruptArtifact, NotFound, Unavailable
 from bidloop.core.outcome import Observations

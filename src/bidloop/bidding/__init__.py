@@ -15,8 +15,7 @@ What the budget makes of the day's spending so far is kept beside it, in the pac
 | `guardrails` | step limit, cap, floors, and what the budget still affords |
 | `expectation` | chance of winning, cost and ROAS at the final bid |
 | `reasons` | the log of the bid as an exact sum over the stages |
-| `traffic` | which share of a day's traffic comes by when |
-| `pacing` | the budget's multiplier, moved through the day by what was spent |
-| `dual` | the multiplier that past auctions say a budget needs |
+| `pacing/` | how fast a budget may go |
+| `ranges` | what a setting may be |
 | `policies/` | bidding policies that a replay compares |
 """

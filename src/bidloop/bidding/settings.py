@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from bidloop.bidding.pacing.settings import PacingSettings
+from bidloop.bidding.ranges import positive, require
 from bidloop.core.errors import ConfigurationError
 
 PIPELINE = 1
@@ -23,74 +25,6 @@ class Objective(StrEnum):
     MAXIMIZE_VALUE = "maximize_value"
     TARGET_CPA = "target_cpa"
     TARGET_ROAS = "target_roas"
-
-
-def _require(holds: bool, name: str, value: object, expected: str, remedy: str = "") -> None:
-    if not holds:
-        raise ConfigurationError(f"bidding.{name} = {value!r}", expected=expected, remedy=remedy)
-
-
-def _positive(name: str, value: float | None) -> None:
-    if value is not None:
-        _require(math.isfinite(value) and value > 0, name, value, "a finite number above zero")
-
-
-class PacingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the budget's multiplier moves through the day. Times are shares of the day's traffic, not of the clock.
-
-    Parameters
-    ----------
-    initial_multiplier
-        Where a campaign starts that has no history and no warm start, in (0, 1].
-    min_multiplier
-        The multiplier never falls below it, in (0, 1).
-    window
-        How far back the spend rate is measured: 0.15 is about three and a half hours of an even day. Longer is calmer,
-        shorter is quicker to follow a price shift or a day that is not shaped as expected.
-    update_every
-        The multiplier moves each time this share of the day's traffic has passed, or of the budget was spent.
-    max_step
-        Largest change of the multiplier's natural logarithm in one move.
-    elasticity
-        By how many per cent spend is taken to rise when the multiplier rises by one per cent. A value above the true
-        one makes the pacer slower, one far below it makes it swing.
-    settle_events
-        Charged events (impressions or clicks) whose evidence weighs as much as the belief that spend is on target;
-        keeps a campaign of a few clicks a day from jumping at each of them.
-    start_weight
-        How much a multiplier from a warm start or the day before is believed to spend the budget in a day: as much as
-        this share of a day's traffic in which it did. 0 believes only what is measured.
-    finish_early
-        Share of the day's traffic before whose end the budget is to be spent.
-    """
-
-    initial_multiplier: float = 1.0
-    min_multiplier: float = 1e-4
-    window: float = 0.15
-    update_every: float = 0.0025
-    max_step: float = 0.5
-    elasticity: float = 2.0
-    settle_events: float = 2.0
-    start_weight: float = 0.15
-    finish_early: float = 0.005
-
-    def __post_init__(self) -> None:
-        for name in ("window", "update_every", "max_step", "elasticity", "settle_events"):
-            _positive(f"pacing.{name}", getattr(self, name))
-        _require(0 < self.min_multiplier < 1, "pacing.min_multiplier", self.min_multiplier, "a number in (0, 1)")
-        _require(
-            self.min_multiplier <= self.initial_multiplier <= 1,
-            "pacing.initial_multiplier",
-            self.initial_multiplier,
-            f"a number from min_multiplier ({self.min_multiplier}) to 1",
-        )
-        _require(
-            math.isfinite(self.start_weight) and self.start_weight >= 0,
-            "pacing.start_weight",
-            self.start_weight,
-            "a share of zero or more",
-        )
-        _require(0 <= self.finish_early < 0.5, "pacing.finish_early", self.finish_early, "a share from 0 to below 0.5")
 
 
 class BiddingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,18 +111,18 @@ bidding.target_cpa, or choose another objective.
             "min_bid",
             "max_step",
         ):
-            _positive(name, getattr(self, name))
+            positive(name, getattr(self, name))
         for campaign, budget in self.budgets.items():
-            _require(
+            require(
                 math.isfinite(budget) and budget >= 0, f"budgets.{campaign}", budget, "a finite number, not negative"
             )
         for factor in self.exploration_factors:
-            _positive("exploration_factors", factor)
-        _require(0 <= self.exploration_rate < 1, "exploration_rate", self.exploration_rate, "a probability in [0, 1)")
+            positive("exploration_factors", factor)
+        require(0 <= self.exploration_rate < 1, "exploration_rate", self.exploration_rate, "a probability in [0, 1)")
         if self.exploration_rate > 0:
-            _require(bool(self.exploration_factors), "exploration_factors", (), "at least one factor to try")
+            require(bool(self.exploration_factors), "exploration_factors", (), "at least one factor to try")
         if self.min_bid is not None and self.max_bid is not None:
-            _require(self.min_bid <= self.max_bid, "min_bid", self.min_bid, f"at most max_bid = {self.max_bid}")
+            require(self.min_bid <= self.max_bid, "min_bid", self.min_bid, f"at most max_bid = {self.max_bid}")
         self._check_objective()
         try:
             ZoneInfo(self.timezone)
@@ -205,7 +139,7 @@ bidding.target_cpa, or choose another objective.
             Objective.MAXIMIZE_CONVERSIONS: ("conversion_value", "the most that a conversion is worth"),
         }.get(self.objective)
         if needed and getattr(self, needed[0]) is None:
-            _require(False, needed[0], None, needed[1], f"Set bidding.{needed[0]}, or choose another objective.")
+            require(False, needed[0], None, needed[1], f"Set bidding.{needed[0]}, or choose another objective.")
 
     @property
     def version(self) -> str:

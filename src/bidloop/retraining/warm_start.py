@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bidloop.bidding.dual import expected_spend, solve_multiplier
-from bidloop.bidding.pacing import Pacer
+from bidloop.bidding.pacing.dual import expected_spend, solve_multiplier
+from bidloop.bidding.pacing.pacer import Pacer
+from bidloop.bidding.pacing.traffic import TrafficShape
 from bidloop.bidding.settings import BiddingSettings
-from bidloop.bidding.traffic import TrafficShape
 from bidloop.bidding.value import worth
 from bidloop.core.clock import Clock
 from bidloop.core.decision import BidState

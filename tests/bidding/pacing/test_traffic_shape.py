@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from bidloop.bidding.traffic import TrafficShape
+from bidloop.bidding.pacing.traffic import TrafficShape
 from bidloop.core.errors import ConfigurationError, InvalidInput
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)

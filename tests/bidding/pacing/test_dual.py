@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bidloop.bidding.dual import expected_spend, solve_multiplier
+from bidloop.bidding.pacing.dual import expected_spend, solve_multiplier
 from bidloop.core.errors import InvalidInput
 from bidloop.core.landscape import Landscape
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
+from bidloop.bidding.pacing.traffic import TrafficDay, TrafficShape
 from bidloop.bidding.settings import BiddingSettings
-from bidloop.bidding.traffic import TrafficDay, TrafficShape
 from bidloop.core.errors import ConfigurationError, InvalidInput
 from bidloop.core.money import MICROS, Money
 

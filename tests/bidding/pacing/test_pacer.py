@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from bidloop.bidding.pacing import Pacer
+from bidloop.bidding.pacing.pacer import Pacer
+from bidloop.bidding.pacing.settings import PacingSettings
+from bidloop.bidding.pacing.traffic import TrafficShape
 from bidloop.bidding.pipeline import Bidder
-from bidloop.bidding.settings import BiddingSettings, Objective, PacingSettings
-from bidloop.bidding.traffic import TrafficShape
+from bidloop.bidding.settings import BiddingSettings, Objective
 from bidloop.core.decision import BidState
 from bidloop.core.errors import ConfigurationError, InvalidInput
 from bidloop.core.money import MICROS, Money
