@@ -69,7 +69,7 @@ COMMANDS = (
     ["features", "backfill"], ["features", "health"], ["features", "docs"],
     ["quarantine", "replay"], ["quarantine", "dismiss"], ["privacy"], ["privacy", "export"], ["privacy", "erase"],
     ["models"], ["models", "list"], ["models", "show"], ["models", "compare"], ["models", "promote"], ["models", "rollback"],
-    ["models", "record"], ["models", "ui"],
+    ["models", "record"], ["models", "ui"], ["allocate"],
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bidloop.app.commands import absorb, events, features, keys, models, privacy, quarantine, train
+from bidloop.app.commands import absorb, allocate, events, features, keys, models, privacy, quarantine, train
 from bidloop.app.commands.options import Config, Home, Json, settings_of
 from bidloop.core.errors import BidloopError
 
@@ -26,6 +26,7 @@ for group in (models, events, features, quarantine, privacy, keys):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 app.command()(absorb.absorb)
 app.command()(train.train)
+app.command()(allocate.allocate)
 replays = typer.Typer(no_args_is_help=True, help="What a policy would have bought on a log.")
 app.add_typer(replays, name="replay")
 

@@ -17,5 +17,7 @@ What the budget makes of the day's spending so far is kept beside it, in the pac
 | `reasons` | the log of the bid as an exact sum over the stages |
 | `pacing/` | how fast a budget may go |
 | `ranges` | what a setting may be |
+| `allocation/` | how one budget is best divided over campaigns |
+| `ledger/` | whether there is still money for a bid |
 | `policies/` | bidding policies that a replay compares |
 """
