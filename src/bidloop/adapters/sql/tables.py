@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that these tables correspond to."""
 
 metadata = MetaData(
@@ -12,6 +24,7 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
 
@@ -107,4 +120,30 @@ api_keys = Table(
     Column("digest", Text, nullable=False, doc="SHA-256 of the secret, which itself is kept nowhere."),
     Column("created_us", BigInteger, nullable=False),
     Column("revoked_us", BigInteger),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("owner", Text, primary_key=True, doc="account, or campaign: and its id."),
+    Column("spell", Text, primary_key=True, doc="day:2026-03-01, month:2026-03 or total."),
+    Column("limit_micros", BigInteger, doc="NULL where nothing limits it."),
+    Column("spent", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    CheckConstraint("reserved >= 0", name="reserved"),
+    sqlite_with_rowid=False,
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("windows", Text, nullable=False, doc="The budgets it draws on, as JSON."),
+    Column("amount", BigInteger, nullable=False, doc="What it holds, in micros; 0 once it is closed."),
+    Column("until_us", BigInteger, nullable=False, doc="Nothing new is bid from it after this."),
+    Column("returns_us", BigInteger, nullable=False, doc="When what it holds goes back by itself."),
+    Column("state", Text, nullable=False, doc="open, committed, released or expired."),
+    Column("committed", BigInteger, doc="What it was committed with."),
+    Column("binds", Text, doc="The window that kept it from being all that was asked for, as JSON."),
+    Index(None, "state", "returns_us"),
 )

@@ -1,0 +1,280 @@
+"""Budgets in SQL tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, or_, select, update
+
+from bidloop.adapters.sql.database import answering, insert_new, writing
+from bidloop.adapters.sql.tables import budgets, offsets, reservations
+from bidloop.bidding.ledger.balance import Balance, Charge, Reservation, Reserved
+from bidloop.bidding.ledger.window import Window
+from bidloop.core.errors import InvalidInput, NotFound
+from bidloop.outcomes.epoch import epoch_us, from_epoch_us
+
+_EXPIRED_AT_ONCE = 500
+_windows = msgspec.json.Decoder(tuple[Window, ...])
+_window = msgspec.json.Decoder(Window)
+
+
+class SqlLedger:
+    """Budgets that processes and machines share; implements `bidloop.bidding.ledger.ports.Ledger`.
+
+    SQLite writes one transaction at a time. PostgreSQL locks rows: that of the reservation or of the log first, then those of the
+    budgets in the order of their names, so that no two transactions wait for each other.
+
+    Parameters
+    ----------
+    engine
+        From `open_database`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = writing(engine)
+
+    def limit(self, limits: Mapping[Window, int | None]) -> None:
+        """Set limits, in micros; `None` lifts one."""
+        with answering(self._engine), self._writing.begin() as connection:
+            for window in sorted(limits):
+                new = insert_new(connection, budgets).values(
+                    owner=window.owner, spell=window.spell, limit_micros=limits[window], spent=0, reserved=0
+                )
+                key = ["owner", "spell"]
+                connection.execute(new.on_conflict_do_update(index_elements=key, set_={"limit_micros": limits[window]}))
+
+    def reserve(
+        self,
+        id: str,
+        windows: Sequence[Window],
+        amount: int,
+        until: datetime,
+        returns_at: datetime,
+        *,
+        least: int | None = None,
+    ) -> Reserved:
+        """Hold money in every window at once, or nothing."""
+        if amount < 0:
+            raise InvalidInput(f"a reservation of {amount} micros", path="amount", expected="zero or more")
+        ordered = tuple(sorted(set(windows)))
+        with answering(self._engine), self._writing.begin() as connection:
+            new = insert_new(connection, reservations).values(
+                id=id,
+                windows=msgspec.json.encode(ordered).decode(),
+                amount=0,
+                until_us=epoch_us(until),
+                returns_us=epoch_us(returns_at),
+                state="open",
+            )
+            # Who makes the row holds its lock: the same reservation told twice at once is made by one and read by the other.
+            new = new.on_conflict_do_nothing(index_elements=["id"])
+            if connection.execute(new.returning(reservations.c.id)).first() is None:
+                return _answer(_locked(connection, id))
+            _known(connection, ordered)
+            room, binds = _room(connection, ordered)
+            held = amount if room is None else min(amount, room)
+            if held < (amount if least is None else least):
+                held = 0
+            _hold(connection, ordered, held)
+            binding = None if held == amount else binds
+            change = {"amount": held, "binds": None if binding is None else msgspec.json.encode(binding).decode()}
+            if held == 0:
+                change["state"] = "released"
+            connection.execute(update(reservations).where(reservations.c.id == id).values(**change))
+            return Reserved(id=id, amount=held, binds=binding, closed=held == 0)
+
+    def resize(self, id: str, amount: int, until: datetime, returns_at: datetime) -> Reserved:
+        """Make an open reservation as large as this, or as it can be, and let it run on."""
+        with answering(self._engine), self._writing.begin() as connection:
+            found = _locked(connection, id)
+            if found.state != "open":
+                return _answer(found)
+            windows, binds = _windows.decode(found.windows), None
+            held = max(0, amount)
+            if held > found.amount:
+                room, binds = _room(connection, windows)
+                if room is not None and held - found.amount > room:
+                    held = found.amount + room
+                else:
+                    binds = None
+            _hold(connection, windows, held - found.amount)
+            connection.execute(
+                update(reservations)
+                .where(reservations.c.id == id)
+                .values(amount=held, until_us=epoch_us(until), returns_us=epoch_us(returns_at))
+            )
+            return Reserved(id=id, amount=held, binds=binds)
+
+    def commit(self, id: str, amount: int) -> Reserved:
+        """Spend this much of a reservation; the rest goes back."""
+        if amount < 0:
+            raise InvalidInput(f"a commit of {amount} micros", path="amount", expected="zero or more")
+        with answering(self._engine), self._writing.begin() as connection:
+            found = _locked(connection, id)
+            if found.state == "committed":
+                if found.committed != amount:
+                    raise InvalidInput(
+                        f"a second commit of {id!r}, with {amount} micros",
+                        path="amount",
+                        expected=f"{found.committed}, as it was committed before",
+                    )
+                return Reserved(id=id, amount=0, closed=True)
+            windows = _windows.decode(found.windows)
+            _locks(connection, windows)
+            for window in windows:
+                connection.execute(
+                    update(budgets)
+                    .where(_is(window))
+                    .values(spent=budgets.c.spent + amount, reserved=budgets.c.reserved - found.amount)
+                )
+            connection.execute(
+                update(reservations)
+                .where(reservations.c.id == id)
+                .values(amount=0, state="committed", committed=amount)
+            )
+            return Reserved(id=id, amount=0, closed=True)
+
+    def release(self, id: str) -> None:
+        """Give a reservation back."""
+        with answering(self._engine), self._writing.begin() as connection:
+            found = connection.execute(select(reservations).where(reservations.c.id == id).with_for_update()).first()
+            if found is not None and found.state == "open":
+                _close(connection, found, "released")
+
+    def expire(self, now: datetime) -> int:
+        """Give back what reservations hold whose time has come."""
+        due = (reservations.c.state == "open") & (reservations.c.returns_us <= epoch_us(now))
+        with answering(self._engine), self._engine.connect() as connection:
+            names = connection.scalars(select(reservations.c.id).where(due).limit(_EXPIRED_AT_ONCE)).all()
+        expired = 0
+        for name in names:  # each by itself, so that no transaction holds two reservations
+            with answering(self._engine), self._writing.begin() as connection:
+                chosen = select(reservations).where(due & (reservations.c.id == name)).with_for_update()
+                found = connection.execute(chosen).first()
+                if found is not None:
+                    _close(connection, found, "expired")
+                    expired += 1
+        return expired
+
+    def book(self, source: str, position: int, charges: Sequence[Charge]) -> bool:
+        """Spend what a log tells, once."""
+        with answering(self._engine), self._writing.begin() as connection:
+            connection.execute(
+                insert_new(connection, offsets)
+                .values(source=_source(source), position="0")
+                .on_conflict_do_nothing(index_elements=["source"])
+            )
+            mine = offsets.c.source == _source(source)
+            known = int(connection.execute(select(offsets.c.position).where(mine).with_for_update()).scalar_one())
+            if position <= known:
+                return False
+            spent: Counter[Window] = Counter()
+            for charge in charges:
+                if known < charge.position <= position:
+                    for window in charge.windows:
+                        spent[window] += charge.micros
+            for window in sorted(spent):
+                new = insert_new(connection, budgets).values(
+                    owner=window.owner, spell=window.spell, limit_micros=None, spent=spent[window], reserved=0
+                )
+                key = ["owner", "spell"]
+                more = {"spent": budgets.c.spent + spent[window]}
+                connection.execute(new.on_conflict_do_update(index_elements=key, set_=more))
+            connection.execute(update(offsets).where(mine).values(position=str(position)))
+            return True
+
+    def position(self, source: str) -> int:
+        """Up to where a log was booked."""
+        with answering(self._engine), self._engine.connect() as connection:
+            found = connection.execute(select(offsets.c.position).where(offsets.c.source == _source(source))).scalar()
+        return int(found or 0)
+
+    def balances(self, windows: Sequence[Window]) -> list[Balance]:
+        """What stands in windows, in their order."""
+        with answering(self._engine), self._engine.connect() as connection:
+            rows = connection.execute(select(budgets).where(or_(*map(_is, windows)))).all() if windows else []
+        found = {Window(row.owner, row.spell): row for row in rows}
+        return [_balance(window, found.get(window)) for window in windows]
+
+    def reservations(self) -> list[Reservation]:
+        """The open reservations, by id."""
+        chosen = select(reservations).where(reservations.c.state == "open").order_by(reservations.c.id)
+        with answering(self._engine), self._engine.connect() as connection:
+            rows = connection.execute(chosen).all()
+        return [
+            Reservation(
+                id=row.id,
+                windows=_windows.decode(row.windows),
+                amount=row.amount,
+                until=from_epoch_us(row.until_us),
+                returns_at=from_epoch_us(row.returns_us),
+            )
+            for row in rows
+        ]
+
+
+def _source(log: str) -> str:
+    return f"ledger:{log}"
+
+
+def _is(window: Window) -> ColumnElement[bool]:
+    return and_(budgets.c.owner == window.owner, budgets.c.spell == window.spell)
+
+
+def _locked(connection: Connection, id: str) -> Row[Any]:
+    found = connection.execute(select(reservations).where(reservations.c.id == id).with_for_update()).first()
+    if found is None:
+        raise NotFound(f"no reservation {id!r}", expected="one that was made", remedy="Reserve before committing.")
+    return found
+
+
+def _known(connection: Connection, windows: Sequence[Window]) -> None:
+    """Make the rows of sorted windows that nobody has named yet: what is reserved is counted also where there is no limit."""
+    for window in windows:
+        new = insert_new(connection, budgets).values(owner=window.owner, spell=window.spell, spent=0, reserved=0)
+        connection.execute(new.on_conflict_do_nothing(index_elements=["owner", "spell"]))
+
+
+def _locks(connection: Connection, windows: Sequence[Window]) -> list[Balance]:
+    """Lock the rows of sorted windows, in their order; says what stands in them."""
+    if not windows:
+        return []
+    ordered = select(budgets).where(or_(*map(_is, windows))).order_by(budgets.c.owner, budgets.c.spell)
+    rows = connection.execute(ordered.with_for_update()).all()
+    return [_balance(Window(row.owner, row.spell), row) for row in rows]
+
+
+def _room(connection: Connection, windows: Sequence[Window]) -> tuple[int | None, Window | None]:
+    """What the tightest of the windows has left, and which that is; `None` where none is limited."""
+    limited = [(left, balance.window) for balance in _locks(connection, windows) if (left := balance.left) is not None]
+    return min(limited) if limited else (None, None)
+
+
+def _hold(connection: Connection, windows: Sequence[Window], more: int) -> None:
+    if more == 0:
+        return
+    for window in windows:
+        connection.execute(update(budgets).where(_is(window)).values(reserved=budgets.c.reserved + more))
+
+
+def _close(connection: Connection, found: Row[Any], state: str) -> None:
+    windows = _windows.decode(found.windows)
+    _locks(connection, windows)
+    _hold(connection, windows, -found.amount)
+    connection.execute(update(reservations).where(reservations.c.id == found.id).values(amount=0, state=state))
+
+
+def _answer(found: Row[Any]) -> Reserved:
+    binds = None if found.binds is None else _window.decode(found.binds)
+    return Reserved(id=found.id, amount=found.amount, binds=binds, closed=found.state != "open")
+
+
+def _balance(window: Window, row: Row[Any] | None) -> Balance:
+    if row is None:
+        return Balance(window=window, limit=None, spent=0, reserved=0)
+    return Balance(window=window, limit=row.limit_micros, spent=row.spent, reserved=row.reserved)

@@ -1,0 +1,351 @@
+"""Money at hand: a process leases slices of budgets and holds money from them in memory, so that no bid waits for the database."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from logging import getLogger
+from math import ceil
+
+from bidloop.bidding.ledger.balance import Charge
+from bidloop.bidding.ledger.ports import Ledger
+from bidloop.bidding.ledger.settings import LedgerSettings
+from bidloop.bidding.ledger.window import Window, Windows
+from bidloop.core.clock import Clock
+from bidloop.core.errors import Unavailable
+
+MARGIN = 0.1
+"""Part of a lease before whose end nothing new is bid from it: what is decided by then is sent in time."""
+SEVERAL = 4
+"""So many of the largest bids are leased at least, where the budget has them."""
+ASK_AGAIN_S = 1.0
+"""Seconds after which a budget is asked for again that had not enough left."""
+EXPIRE_EVERY = timedelta(seconds=30)
+"""How often a process looks for reservations of others that have run out."""
+REMEMBERED = 100_000
+"""Held bids per slice whose time is over that are remembered, for charges that come late."""
+
+Caps = Callable[[str, date], Mapping[Window, int | None]]
+"""The limits of a campaign's windows on a day of the account, in micros."""
+
+_log = getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Slice:
+    """What one process leases for a campaign's day; money in micros.
+
+    `told` is what the database holds for us, `granted` what of it is ours: smaller by what was charged since, never larger. `held`
+    is what the bids that are underway may cost, `largest` the most that one did. `until` is when we stop bidding from it, and
+    `ask_from` when a budget that had not enough is asked again, POSIX seconds. `lapsed` are bids whose time is over, which may
+    still be charged.
+    """
+
+    campaign: str
+    day: date
+    id: str = ""
+    told: int = 0
+    granted: int = 0
+    held: int = 0
+    largest: int = 0
+    until: float = 0.0
+    ask_from: float = 0.0
+    limited: bool = True
+    bids: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
+    lapsed: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    used: bool = False
+
+    @property
+    def free(self) -> int:
+        return max(0, self.granted - self.held)
+
+
+class Leases:
+    """Holds money for bids, from slices of budgets that are leased from a ledger.
+
+    `available` and `hold` touch memory alone as long as the slice suffices and is fresh; `renew` keeps it so. What is held for a
+    bid is given back by `settle` once it is known what came of it, or when its time is over.
+
+    A slice is leased until an instant. After it, and a margin before, nothing is bid from it; the money goes back to the budget
+    only `return_seconds` later, when what was bid can no longer be charged. So a process that is killed, stopped or cut off costs
+    delivery, not money. What can still overspend is a platform that charges later than that, or more than was bid: `Balance.over`
+    shows it.
+
+    Safe to call from several threads.
+
+    Parameters
+    ----------
+    ledger
+        Where the budgets stand.
+    caps
+        Says the limits of a campaign's windows on a day; asked when a slice of that day is first leased.
+    timezone
+        IANA name of the account's timezone.
+    clock
+        Tells the time; leases run by it.
+
+    Examples
+    --------
+    >>> from bidloop.adapters.memory.ledger import MemoryLedger
+    >>> from bidloop.core.clock import ManualClock
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    >>> daily = lambda campaign, day: {Window(f"campaign:{campaign}", f"day:{day}"): 10_000_000}
+    >>> leases = Leases(MemoryLedger(), daily, "UTC", LedgerSettings(lease_share=0.5), ManualClock(noon))
+    >>> leases.available("brand", noon)
+    5000000
+    >>> leases.hold("decision 1", "brand", noon, 2_000_000, 300)
+    >>> leases.available("brand", noon)
+    3000000
+    """
+
+    def __init__(self, ledger: Ledger, caps: Caps, timezone: str, settings: LedgerSettings, clock: Clock) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self.windows = Windows(timezone)
+        self._caps = caps
+        self._clock = clock
+        self._slices: dict[tuple[str, date], _Slice] = {}
+        self._of_bid: dict[str, _Slice] = {}
+        self._lock = threading.RLock()
+        self._turn = threading.Lock()
+        self._expired_at: datetime | None = None
+        self._silent = False
+
+    def available(self, campaign_id: str, at: datetime, wanted: int = 1) -> int | None:
+        """What a bid may cost at most, in micros; `None` where no budget limits the campaign.
+
+        Asks the database only where the slice is stale or has less than is wanted. 0 where it does not answer, or the budget is
+        spent.
+        """
+        slice_ = self._slice(campaign_id, self.windows.day(at))
+        with self._lock:
+            slice_.used = True
+            enough = not slice_.limited or slice_.free >= wanted
+            if self._fresh(slice_) and (enough or self._clock.now().timestamp() < slice_.ask_from):
+                return slice_.free if slice_.limited else None
+        self._try(lambda: self._renew(slice_, self._clock.now(), wanted))
+        with self._lock:
+            if not self._fresh(slice_):
+                return 0
+            if slice_.limited and slice_.free < wanted:  # a spent budget is not asked for at every bid
+                slice_.ask_from = self._clock.now().timestamp() + ASK_AGAIN_S
+            return slice_.free if slice_.limited else None
+
+    def hold(self, decision_id: str, campaign_id: str, at: datetime, micros: int, seconds: float) -> None:
+        """Hold what a bid may cost for so long; what `available` said is always enough.
+
+        Raises
+        ------
+        RuntimeError
+            When more is held than is available: the caller bid without asking.
+        """
+        slice_ = self._slice(campaign_id, self.windows.day(at))
+        if micros <= 0 or not slice_.limited:
+            return
+        with self._lock:
+            if micros > slice_.free:
+                raise RuntimeError(
+                    f"{micros} micros are held for {campaign_id!r}, of which {slice_.free} are available"
+                )
+            slice_.held += micros
+            slice_.largest = max(micros, slice_.largest)
+            slice_.bids[decision_id] = (micros, self._clock.now().timestamp() + seconds)
+            self._of_bid[decision_id] = slice_
+
+    def settle(self, charged: Iterable[tuple[str, int]]) -> None:
+        """Take in what came of bids: what each was charged, in micros, 0 for one that lost. Others' bids are passed over.
+
+        To be told after the charges were booked in the ledger, never before.
+        """
+        with self._lock:
+            for decision_id, micros in charged:
+                slice_ = self._of_bid.get(decision_id)
+                if slice_ is None:
+                    continue
+                held, _ = slice_.bids.pop(decision_id, (0, 0.0))
+                slice_.held -= held
+                # The database counts it as spent from now on; the slice must not let it be bid once more.
+                slice_.granted -= micros
+                if micros:  # further clicks on it may be charged
+                    self._lapse(slice_, decision_id)
+                else:
+                    self._of_bid.pop(decision_id, None)
+
+    def book(self, source: str, position: int, charges: Sequence[Charge]) -> bool:
+        """Spend what the log tells, once whichever process tells it; says whether anything was new."""
+        return self.ledger.book(source, position, charges)
+
+    def change(self, limits: Mapping[Window, int | None]) -> None:
+        """Set limits from now on. What a slice holds beyond them goes back at its next renewal."""
+        self.ledger.limit(limits)
+        with self._lock:
+            for slice_ in self._slices.values():
+                if not slice_.limited and not limits.keys().isdisjoint(self.windows.on(slice_.campaign, slice_.day)):
+                    slice_.until = 0.0
+
+    def renew(self) -> None:
+        """Bring all slices up to date: to be called about every second, beside the bids.
+
+        A slice is enlarged before it runs short, made smaller where it is not used, prolonged, and given back when its day is over
+        and all its bids are settled. A database that does not answer is asked again the next time.
+        """
+        now = self._clock.now()
+        with self._lock:
+            slices = list(self._slices.values())
+        for slice_ in slices:
+            if not self._try(lambda slice_=slice_: self._renew(slice_, now)):  # type: ignore[misc]
+                return
+        if self._expired_at is None or now - self._expired_at >= EXPIRE_EVERY:
+            self._expired_at = now
+            self._try(lambda: self.ledger.expire(now))
+
+    def close(self) -> None:
+        """Give back what nothing is held from. What is held stays in the ledger until it can no longer be charged."""
+        now = self._clock.now()
+        with self._turn:
+            for slice_ in list(self._slices.values()):
+                if slice_.id:
+                    self._try(lambda slice_=slice_: self._resize(slice_, slice_.held, now))  # type: ignore[misc]
+            with self._lock:
+                self._slices.clear()
+                self._of_bid.clear()
+
+    def _slice(self, campaign_id: str, day: date) -> _Slice:
+        key = (campaign_id, day)
+        slice_ = self._slices.get(key)
+        if slice_ is None:
+            with self._lock:
+                slice_ = self._slices.setdefault(key, _Slice(campaign_id, day))
+        return slice_
+
+    def _fresh(self, slice_: _Slice) -> bool:
+        return self._clock.now().timestamp() < slice_.until
+
+    def _try(self, work: Callable[[], object]) -> bool:
+        try:
+            work()
+        except Unavailable as error:
+            if not self._silent:
+                _log.warning("The ledger does not answer; bids go on from what is leased, and end with it: %s", error)
+            self._silent = True
+            return False
+        self._silent = False
+        return True
+
+    def _renew(self, slice_: _Slice, now: datetime, wanted: int = 0) -> None:
+        with self._turn:  # one at a time: two would both enlarge a slice for the same lack
+            seconds = now.timestamp()
+            self._let_lapse(slice_, seconds)
+            half_over = slice_.until - seconds < self.settings.lease_seconds / 2
+            if self.windows.day(now) > slice_.day:
+                self._wind_up(slice_, now, half_over)
+                return
+            if not slice_.id:
+                if wanted or half_over or (slice_.limited and slice_.used):
+                    self._open(slice_, now, wanted)
+                return
+            used, slice_.used = slice_.used, False
+            left = self._left(slice_)
+            working = self._working(slice_, left, wanted) if used or wanted else 0
+            charged = slice_.told - slice_.granted  # which the database counts twice until it is told
+            if (
+                half_over
+                or slice_.free < wanted
+                or charged >= working / 4
+                or not working / 2 <= slice_.free <= 2 * working
+            ):
+                self._resize(slice_, slice_.held + working, now)
+
+    def _wind_up(self, slice_: _Slice, now: datetime, half_over: bool) -> None:
+        """A day that is over: the slice lasts only for what is still held."""
+        if slice_.held:
+            if half_over or slice_.free:
+                self._resize(slice_, slice_.held, now)
+            return
+        if slice_.id:
+            self.ledger.release(slice_.id)
+        with self._lock:
+            self._slices.pop((slice_.campaign, slice_.day), None)
+            for decision_id in slice_.lapsed:
+                self._of_bid.pop(decision_id, None)
+
+    def _open(self, slice_: _Slice, now: datetime, wanted: int) -> None:
+        """Lease for the first time: limits that nobody has set yet are those of the caps."""
+        windows = self.windows.on(slice_.campaign, slice_.day)
+        caps = self._caps(slice_.campaign, slice_.day)
+        unset = [balance.window for balance in self.ledger.balances(windows) if balance.limit is None]
+        if missing := {window: caps[window] for window in unset if caps.get(window) is not None}:
+            self.ledger.limit(missing)
+        left = self._left(slice_)
+        until, returns_at = self._times(now)
+        with self._lock:
+            slice_.limited = left is not None
+            if left is None:
+                slice_.until = self._bid_until(now)
+                return
+        name = f"{slice_.campaign}/{slice_.day}/{secrets.token_hex(8)}"
+        working = self._working(slice_, left, wanted)
+        answer = self.ledger.reserve(name, windows, working, until, returns_at, least=1)
+        with self._lock:
+            slice_.id = "" if answer.closed else name
+            slice_.told = slice_.granted = answer.amount
+            slice_.until = self._bid_until(now)
+
+    def _resize(self, slice_: _Slice, amount: int, now: datetime) -> None:
+        """Make the slice as large as this, or as it can be. It gets smaller for us before it does for others, and larger after."""
+        with self._lock:
+            asked = max(amount, slice_.held)
+            slice_.granted = had = min(slice_.granted, asked)
+        until, returns_at = self._times(now)
+        answer = self.ledger.resize(slice_.id, asked, until, returns_at)
+        with self._lock:
+            if answer.closed:  # it ran out while we were away: what was underway can no longer be charged
+                for decision_id in slice_.bids:
+                    self._of_bid.pop(decision_id, None)
+                slice_.bids.clear()
+                slice_.id, slice_.told, slice_.granted, slice_.held, slice_.until = "", 0, 0, 0, 0.0
+                return
+            # What was charged while the database was asked has been taken off already, and stays so.
+            slice_.granted += answer.amount - had
+            slice_.told = answer.amount
+            slice_.until = self._bid_until(now)
+
+    def _left(self, slice_: _Slice) -> int | None:
+        """What the tightest window has left for everybody, or `None` where none is limited."""
+        balances = self.ledger.balances(self.windows.on(slice_.campaign, slice_.day))
+        return min((left for balance in balances if (left := balance.left) is not None), default=None)
+
+    def _working(self, slice_: _Slice, left: int | None, wanted: int) -> int:
+        """How much should be free to bid: a share of what is left, and a few of the largest bids at least."""
+        if left is None:  # its limits were lifted
+            return max(slice_.free, wanted)
+        whole = left + slice_.free
+        return min(whole, max(ceil(whole * self.settings.lease_share), SEVERAL * slice_.largest, wanted))
+
+    def _times(self, now: datetime) -> tuple[datetime, datetime]:
+        until = now + timedelta(seconds=self.settings.lease_seconds)
+        return until, until + timedelta(seconds=self.settings.return_seconds)
+
+    def _bid_until(self, now: datetime) -> float:
+        return now.timestamp() + self.settings.lease_seconds * (1 - MARGIN)
+
+    def _let_lapse(self, slice_: _Slice, seconds: float) -> None:
+        """Give up on bids of which nothing was told in time; a charge that comes later is still known to be ours."""
+        with self._lock:
+            over = [name for name, (_, until) in slice_.bids.items() if until <= seconds]
+            for name in over:
+                held, _ = slice_.bids.pop(name)
+                slice_.held -= held
+                self._lapse(slice_, name)
+
+    def _lapse(self, slice_: _Slice, decision_id: str) -> None:
+        slice_.lapsed[decision_id] = None
+        if len(slice_.lapsed) > REMEMBERED:
+            oldest, _ = slice_.lapsed.popitem(last=False)
+            if oldest not in slice_.bids:
+                self._of_bid.pop(oldest, None)
