@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import csv
+import gzip
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -84,11 +89,68 @@ def test_an_empty_log_gives_an_even_day() -> None:
     assert TrafficShape.learn(np.array([], dtype="datetime64[us]")) == TrafficShape()
 
 
+def test_a_table_of_shares_gives_hours_and_weekdays() -> None:
+    table = np.ones((7, 24))
+    table[6] = 0.25
+    table[0, 12:] = 3.0
+    shape = TrafficShape.from_shares(table / table.sum(), timezone="Europe/Berlin")
+    assert shape.weekday_shares == pytest.approx(np.array([48, 24, 24, 24, 24, 24, 6]) / 174)
+    assert shape.elapsed(datetime(2026, 1, 5, 12, tzinfo=ZoneInfo("Europe/Berlin"))) == pytest.approx(0.25)
+    assert sum(shape.volume(date(2026, 1, 5) + timedelta(days=i)) for i in range(7)) == pytest.approx(7)
+    assert TrafficShape.from_shares(np.zeros((7, 24))) == TrafficShape(weights=((0.0,) * 24,) * 7)
+
+
+def test_a_log_tells_what_weekdays_bring_however_often_each_is_in_it() -> None:
+    days = [date(2026, 1, 5) + timedelta(days=i) for i in range(24)]  # Monday to Wednesday are there four times
+    at = np.array([np.datetime64(f"{day}T12:00") for day in days])
+    counts = np.array([50.0 if day.weekday() >= 5 else 100.0 for day in days])
+    shares = np.array(TrafficShape.learn(at, counts, smoothing=0.0).weekday_shares)
+    assert shares / shares[0] == pytest.approx([1] * 5 + [0.5] * 2)
+    smooth = TrafficShape.learn(at, counts).weekday_shares
+    assert 0.5 < smooth[6] / smooth[0] < 0.65
+
+
+def test_weekdays_that_a_log_does_not_have_are_taken_as_average() -> None:
+    at = np.array(["2026-01-05T08", "2026-01-06T08"], dtype="datetime64[us]")
+    shape = TrafficShape.learn(at, [100.0, 300.0], smoothing=0.0)
+    assert shape.volume(date(2026, 1, 7)) == pytest.approx(1)
+    assert shape.volume(date(2026, 1, 6)) == pytest.approx(1.5)
+
+
+def test_a_shape_that_was_stored_before_it_knew_weekdays_still_reads() -> None:
+    text = msgspec.json.encode({"weights": [[1.0] * 24] * 7, "timezone": "Europe/Berlin"})
+    shape = msgspec.json.decode(text, type=TrafficShape)
+    assert shape.volume(date(2026, 1, 5)) == pytest.approx(1)
+    assert msgspec.json.decode(msgspec.json.encode(shape), type=TrafficShape) == shape
+
+
+@pytest.mark.data
+def test_avitos_hourly_shares_make_a_shape(data: Callable[[str], Path]) -> None:
+    """The evening is quieter than the afternoon, and the weekend than the week."""
+    tables: dict[str, np.ndarray] = {}
+    with gzip.open(data("avito_traffic") / "traffic_share.csv.gz", "rt") as file:
+        for row in csv.DictReader(file):
+            table = tables.setdefault(row["region_id"], np.zeros((7, 24)))
+            table[int(row["dow"]) - 1, int(row["hour"])] = float(row["traffic_share"])
+    assert len(tables) == 114
+    mean = np.mean(list(tables.values()), axis=0)
+    shape = TrafficShape.from_shares(mean)
+    assert sum(shape.weekday_shares) == pytest.approx(1)
+    assert shape.weekday_shares == pytest.approx(mean.sum(axis=1) / mean.sum(), abs=1e-9)
+    assert max(shape.weekday_shares[5:]) < min(shape.weekday_shares[:5])
+    assert shape.elapsed(MONDAY + timedelta(hours=12)) == pytest.approx(0.342, abs=1e-3)
+    assert np.argmin(shape.weights[0]) in (2, 3, 4)
+
+
 def test_shapes_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="7 weekdays of 24 hours"):
         TrafficShape(weights=((1.0,) * 23,) * 7)
     with pytest.raises(ConfigurationError, match="negative or not finite"):
         TrafficShape(weights=((float("nan"),) * 24,) * 7)
+    with pytest.raises(ConfigurationError, match="weekday shares"):
+        TrafficShape(weekday_shares=(0.5, -0.1, 0.1, 0.1, 0.1, 0.1, 0.1))
+    with pytest.raises(ConfigurationError, match=r"\(24, 7\)"):
+        TrafficShape.from_shares(np.ones((24, 7)))
     with pytest.raises(InvalidInput, match="negative or not finite"):
         TrafficShape.learn(np.array(["2026-01-05"], dtype="datetime64[us]"), [-1.0])
 

@@ -1,4 +1,4 @@
-"""Which share of a day's traffic comes by when, so that a budget follows its audience and not the clock."""
+"""Which share of a day's and of a week's traffic comes when, so that a budget follows its audience and not the clock."""
 
 from __future__ import annotations
 
@@ -57,6 +57,9 @@ class TrafficShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         weekday count; a weekday without any is taken as even.
     timezone
         IANA name.
+    weekday_shares
+        Traffic of each weekday's whole day, Monday first, none negative. Only the proportions count; where all are zero the
+        week is even.
 
     Examples
     --------
@@ -71,6 +74,7 @@ class TrafficShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     weights: tuple[tuple[float, ...], ...] = ((1.0,) * 24,) * 7
     timezone: str = "UTC"
+    weekday_shares: tuple[float, ...] = (1 / 7,) * 7
 
     def __post_init__(self) -> None:
         if len(self.weights) != 7 or any(len(hours) != 24 for hours in self.weights):
@@ -82,6 +86,42 @@ class TrafficShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ConfigurationError(
                 "a traffic weight that is negative or not finite", expected="weights of zero or more"
             )
+        if len(self.weekday_shares) != 7 or not all(math.isfinite(s) and s >= 0 for s in self.weekday_shares):
+            raise ConfigurationError(
+                f"weekday shares of {self.weekday_shares}", expected="7 finite shares, Monday first, none negative"
+            )
+
+    @classmethod
+    def from_shares(cls, shares: ArrayLike, *, timezone: str = "UTC") -> TrafficShape:
+        """The shape that a table of shares tells, such as a platform or an exchange publishes.
+
+        Parameters
+        ----------
+        shares
+            Share of the week's traffic in each hour, shape (7, 24), Monday first; need not add up to 1.
+
+        Raises
+        ------
+        ConfigurationError
+            When the table is not 7 by 24, or a share is negative or not finite.
+
+        Examples
+        --------
+        >>> table = np.ones((7, 24))
+        >>> table[5:] *= 0.5
+        >>> TrafficShape.from_shares(table).weekday_shares[4:]
+        (0.16666666666666666, 0.08333333333333333, 0.08333333333333333)
+        """
+        table = np.asarray(shares, dtype=np.float64)
+        if table.shape != (7, 24):
+            raise ConfigurationError(f"a table of shares of shape {table.shape}", expected="7 weekdays of 24 hours")
+        days = table.sum(axis=1)
+        total = float(days.sum())
+        return cls(
+            weights=tuple(tuple(map(float, hours)) for hours in table),
+            timezone=timezone,
+            weekday_shares=tuple(map(float, days / total)) if total > 0 else (1 / 7,) * 7,
+        )
 
     @classmethod
     def learn(
@@ -95,7 +135,7 @@ class TrafficShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """The shape of past traffic.
 
         Each weekday's hours are its own counts plus `smoothing` average days of the profile of all weekdays together,
-        so that a weekday seen once is believed half.
+        so that a weekday seen once is believed half. So are the weekdays' totals, per day on which there was traffic.
 
         Parameters
         ----------
@@ -120,33 +160,77 @@ class TrafficShape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         total = float(table.sum())
         if total <= 0:
             return cls(timezone=timezone)
+        days = np.bincount((np.unique(day) - 1) % 7, minlength=7)  # ordinal 1 was a Monday
+        average = total / days.sum()
+        seen = days + max(smoothing, 1e-9)
+        totals = (table.sum(axis=1) + (seen - days) * average) / seen
         profile = 0.99 * table.sum(axis=0) / total + 0.01 / 24
-        table += smoothing * profile * total / max(1, len(np.unique(day)))
+        table += smoothing * profile * average
         table /= np.where((rows := table.sum(axis=1, keepdims=True)) > 0, rows, 1.0)
-        return cls(weights=tuple(tuple(map(float, hours)) for hours in table), timezone=timezone)
+        return cls(
+            weights=tuple(tuple(map(float, hours)) for hours in table),
+            timezone=timezone,
+            weekday_shares=tuple(map(float, totals / totals.sum())),
+        )
 
     def day(self, at: datetime) -> TrafficDay:
         """The account's calendar day that an instant falls on."""
+        return self.day_of(at.astimezone(ZoneInfo(self.timezone)).date())
+
+    def day_of(self, day: date) -> TrafficDay:
+        """A calendar day of the account."""
+        start, end, weights = self._hours(day)
+        total = sum(weights)
+        passed, so_far = [0.0], 0.0
+        for weight in weights:
+            so_far += weight
+            passed.append(min(1.0, so_far / total))
+        passed[-1] = 1.0
+        return TrafficDay(day, start, end, tuple(passed))
+
+    def volume(self, day: date) -> float:
+        """Traffic of a calendar day where that of an average day is 1; a day of a clock change has more or less of its hours.
+
+        Examples
+        --------
+        >>> shape = TrafficShape(timezone="Europe/Berlin")
+        >>> round(shape.volume(date(2026, 3, 29)) * 24), round(shape.volume(date(2026, 10, 25)) * 24)
+        (23, 25)
+        """
+        week = sum(self.weekday_shares)
+        share = self.weekday_shares[day.weekday()] / week if week > 0 else 1 / 7
+        start, end = self._bounds(day)
+        if end - start == 24 * HOUR:
+            return 7 * share
+        return 7 * share * sum(self._hours(day)[2]) / sum(self._weekday(day))
+
+    def _bounds(self, day: date) -> tuple[float, float]:
+        """Bounds of a calendar day in POSIX seconds."""
         zone = ZoneInfo(self.timezone)
-        local = at.astimezone(zone).date()
-        start = datetime.combine(local, time(), zone).timestamp()
-        end = datetime.combine(local + timedelta(days=1), time(), zone).timestamp()
-        hours = self.weights[local.weekday()]
+        start = datetime.combine(day, time(), zone).timestamp()
+        return start, datetime.combine(day + timedelta(days=1), time(), zone).timestamp()
+
+    def _weekday(self, day: date) -> tuple[float, ...]:
+        """The weights of the hours that the clock shows; even where there are none."""
+        hours = self.weights[day.weekday()]
+        return hours if sum(hours) > 0 else (1.0,) * 24
+
+    def _hours(self, day: date) -> tuple[float, float, list[float]]:
+        """Bounds of a calendar day in POSIX seconds, and the traffic of each of its hours."""
+        zone, (start, end) = ZoneInfo(self.timezone), self._bounds(day)
+        hours = self._weekday(day)
         weights = []
         for i in range(math.ceil((end - start) / HOUR)):
             # A day of a clock change has 23 or 25 hours: each takes the weight of what the account's clock shows.
             begins = start + i * HOUR
             shown = datetime.fromtimestamp(begins, zone).hour
             weights.append(hours[shown] * min(HOUR, end - begins) / HOUR)
-        total = sum(weights)
-        if total <= 0:
-            weights, total = [1.0] * len(weights), float(len(weights))
-        passed, so_far = [0.0], 0.0
-        for weight in weights:
-            so_far += weight
-            passed.append(min(1.0, so_far / total))
-        passed[-1] = 1.0
-        return TrafficDay(local, start, end, tuple(passed))
+        # All traffic in the one hour that the clock skips: better an even day than none.
+        return (
+            start,
+            end,
+            weights if sum(weights) > 0 else [min(HOUR, end - start - i * HOUR) / HOUR for i in range(len(weights))],
+        )
 
     def elapsed(self, at: datetime) -> float:
         """Share of its day's traffic that comes before an instant, in [0, 1]."""
