@@ -33,8 +33,9 @@ format: $(VENV)/.dev ## put the code in shape
 bench: $(VENV)/.bench ## every benchmark, with its peer in the same run
 	@for name in ctr training intervals late_conversions order_value rtb target_cpa spend_forecast allocation ingest features backfill; do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
-chaos: $(VENV)/.dev ## the kill test: 200,000 events while everything is killed with -9, again and again
+chaos: $(VENV)/.dev ## the kill tests: events taken in and budgets raced for while everything is killed with -9, again and again
 	$(BIN)/python -m benchmarks.chaos
+	$(BIN)/python -m benchmarks.overspend
 
 fuzz: $(VENV)/.dev ## 10,000 generated bad requests at the intake
 	FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -q -s --show-capture=no tests/app/test_http_events_fuzz.py

@@ -384,7 +384,7 @@ class PostgresServer(_Server):
             "port": str(self._port),
             "unix_socket_directories": "",
             "shared_buffers": "256MB",
-            "max_connections": "60",
+            "max_connections": "200",
             "fsync": "on",
             "synchronous_commit": "on",
             "full_page_writes": "on",

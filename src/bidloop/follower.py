@@ -56,13 +56,13 @@ class Follower:
         """Go on from a position; joiner and store have learned all up to it."""
         self._position = position
 
-    def follow(self, book: Callable[[Observations], None]) -> int:
+    def follow(self, book: Callable[[Observations, Page], None]) -> int:
         """Learn what the log has gained; says how many events.
 
         Parameters
         ----------
         book
-            Told what a page says of ads, once the store of features knows it.
+            Told what a page says of ads, and the page, once the store of features knows it.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class Follower:
                 self._features.observe(known, page)
                 self._page, self._position = None, last
                 self._health.saw(event for _, event in page)
-                book(known)
+                book(known, page)
                 learned += len(page)
         return learned
 

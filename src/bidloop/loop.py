@@ -17,32 +17,36 @@ import os
 import threading
 import time
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bidloop.bidding.ledger.balance import Charge as Cost
+from bidloop.bidding.ledger.leases import Leases
+from bidloop.bidding.ledger.window import Window, of_campaign
 from bidloop.bidding.pacing.pacer import Pacer
-from bidloop.bidding.pipeline import Bidder
+from bidloop.bidding.pipeline import Bid, Bidder
 from bidloop.bidding.settings import BiddingSettings
 from bidloop.core.clock import Clock
 from bidloop.core.decision import BidState, Decision
 from bidloop.core.errors import CorruptArtifact, NotFound, Unavailable
-from bidloop.core.event import Event
+from bidloop.core.event import BidLost, ClickReceived, Event, ImpressionServed
 from bidloop.core.feature_table import UNAVAILABLE, FeatureTable
+from bidloop.core.landscape import Landscape
 from bidloop.core.money import MICROS, Money
 from bidloop.core.opportunity import Charge, Opportunity
 from bidloop.core.outcome import Observations
-from bidloop.core.prediction import POOLED, Attribution
+from bidloop.core.prediction import POOLED, Attribution, Prediction
 from bidloop.events.intake import Intake, Receipt
 from bidloop.events.ports import EventLog
 from bidloop.features.health import FeatureHealth
 from bidloop.features.ports import OnlineStore
 from bidloop.features.view import FeatureView
-from bidloop.follower import Follower
+from bidloop.follower import Follower, Page
 from bidloop.outcomes.joining import Joiner
 from bidloop.outcomes.ports import DecisionLog, History
 from bidloop.outcomes.settings import OutcomeSettings
@@ -62,6 +66,10 @@ KEPT = timedelta(hours=26)
 """How far back a server's features can be asked for: to the beginning of the account's day, whatever its clock does."""
 REMEMBERED = 10_000
 """Latest decisions from which last bids and pacing multipliers come back after a start."""
+BOOKS = "log"
+"""What the ledger calls the event log."""
+RENEW = timedelta(seconds=1)
+"""How often leases are looked after."""
 
 
 class Loop:
@@ -71,6 +79,8 @@ class Loop:
     ----------
     clock
         Where "now" comes from; simulations hand in one that they set themselves.
+    leases
+        What budgets still hold, for all processes that bid together.
     view, features
         What is known of an opportunity, and the store that knows it.
     predictor, bidder, pacer
@@ -104,6 +114,7 @@ class Loop:
         predictor: Predictor,
         bidder: Bidder,
         pacer: Pacer,
+        leases: Leases,
         intake: Intake,
         log: EventLog,
         joiner: Joiner,
@@ -123,6 +134,7 @@ class Loop:
         self.predictor = predictor
         self.bidder = bidder
         self.pacer = pacer
+        self.leases = leases
         self.intake = intake
         self.log = log
         self.joiner = joiner
@@ -135,6 +147,11 @@ class Loop:
         self._new_id = ids or new_decision_id
         self._last_bids: dict[tuple[str, ...], Money] = {}
         self._follower = Follower(log, joiner, features, self.health, clock)
+        self._costs: list[Cost] = []
+        self._settled: list[tuple[str, int]] = []
+        self._told = 0
+        self._stated: dict[str, tuple[date, int]] = {}
+        self._renewed: datetime | None = None
         self._state = threading.Lock()
 
     def decide(self, opportunity: Opportunity) -> Decision:
@@ -152,19 +169,15 @@ class Loop:
             predictions = self.predictor.predict(opportunities, table)
             landscapes = self.predictor.landscapes(opportunities, table)
             predicted = time.perf_counter_ns()
-            reserved: dict[str, int] = {}
             last_bids = ChainMap[tuple[str, ...], Money]({}, self._last_bids)
             decisions = []
             for i, (opportunity, prediction, landscape) in enumerate(
                 zip(opportunities, predictions, landscapes, strict=True)
             ):
                 decision_id = self._new_id(self.clock)
-                state = self._bid_state(opportunity, decision_id, reserved, last_bids)
-                bid = self.bidder.bid(opportunity, prediction, landscape, state)
+                state, bid = self._bid(opportunity, prediction, landscape, decision_id, last_bids)
                 last_bids[_cell(opportunity)] = bid.amount
-                reserved[opportunity.campaign_id] = reserved.get(opportunity.campaign_id, 0) + cost_of_winning(
-                    opportunity, bid.amount
-                )
+                self._hold(decision_id, opportunity, bid.amount)
                 decisions.append(
                     Decision(
                         decision_id=decision_id,
@@ -179,6 +192,7 @@ class Loop:
                         propensity=bid.propensity,
                         expectation=bid.expectation,
                         reasons=bid.reasons,
+                        binding=bid.binding,
                     )
                 )
             self._last_bids.update(last_bids.maps[0])
@@ -211,7 +225,9 @@ class Loop:
         Unavailable
             When the log or the store of features does not answer; the same again later goes on from here.
         """
-        return self._follower.follow(self._book)
+        learned = self._follower.follow(self._learn)
+        self._keep_books()
+        return learned
 
     def settle(self) -> None:
         """Free what features need only to be read as of before the account's day began; such a read is refused from then on."""
@@ -228,7 +244,11 @@ class Loop:
         position
             From where `follow` goes on.
         """
-        self._book(observations)
+        self._pace(observations)
+        known = self.leases.ledger.position(BOOKS)
+        self._costs = [cost for cost in self._costs_of(observations) if cost.position > known]
+        self._told = position
+        self._keep_books()
         self._follower.start(position)
         with self._state:
             for decision in reversed(self.decisions.recent(REMEMBERED)):
@@ -357,6 +377,7 @@ class Loop:
             propensity=bid.propensity,
             expectation=bid.expectation,
             reasons=bid.reasons,
+            binding=bid.binding,
         )
 
     def _features_of(self, opportunities: Sequence[Opportunity]) -> FeatureTable:
@@ -372,8 +393,15 @@ class Loop:
         self.health.add(table)
         return table
 
-    def _book(self, observations: Observations) -> None:
-        """Book what was spent."""
+    def _learn(self, observations: Observations, page: Page) -> None:
+        """Take in what a page of the log tells of money."""
+        self._pace(observations)
+        self._costs += self._costs_of(observations)
+        self._settled += _settled(event for _, event in page)
+        self._told = page[-1][0]
+
+    def _pace(self, observations: Observations) -> None:
+        """Let the pacer know what was spent."""
         spent_at = observations.at if observations.spent_at is None else observations.spent_at
         with self._state:
             for i in observations.cost.nonzero()[0].tolist():
@@ -388,25 +416,87 @@ class Loop:
                     events=0 if restated else max(1, round(charged)),
                 )
 
-    def _bid_state(
+    def _costs_of(self, observations: Observations) -> list[Cost]:
+        """What was charged, in the windows in which it was bid for: there the money is held."""
+        if observations.position is None:
+            return []
+        return [
+            Cost(
+                int(observations.position[i]),
+                self.leases.windows.of(observations.opportunities[i].campaign_id, observations.opportunities[i].at),
+                round(observations.cost[i] * MICROS),
+            )
+            for i in observations.cost.nonzero()[0].tolist()
+        ]
+
+    def _keep_books(self) -> None:
+        """Book what was charged, and only then give back what was held for it; look after the leases now and then."""
+        now = self.clock.now()
+        try:
+            if self._told > 0 and (self._costs or self._settled):
+                self.leases.book(BOOKS, self._told, self._costs)
+                self._costs = []
+                settled, self._settled = self._settled, []
+                self.leases.settle(settled)
+        except Unavailable:  # it waits here, and what is held for it stays held
+            _log.warning("The ledger does not answer; %d charges wait to be booked.", len(self._costs))
+        if self._renewed is None or now - self._renewed >= RENEW:
+            self._renewed = now
+            self.leases.renew()
+
+    def _bid(
         self,
         opportunity: Opportunity,
+        prediction: Prediction,
+        landscape: Landscape | None,
         decision_id: str,
-        reserved: Mapping[str, int],
         last_bids: Mapping[tuple[str, ...], Money],
-    ) -> BidState:
+    ) -> tuple[BidState, Bid]:
+        """The bid, and what it depended on."""
         campaign, at = opportunity.campaign_id, opportunity.at
         if opportunity.budget is not None:
-            self.pacer.set_budget(campaign, opportunity.budget)
-        remaining = self.pacer.remaining(campaign, at)
-        if remaining is not None:
-            remaining = Money(max(0, remaining.micros - reserved.get(campaign, 0)), remaining.currency)
-        return BidState(
+            self._state_budget(campaign, at, opportunity.budget)
+        state = BidState(
             multiplier=self.pacer.multiplier(campaign, at),
-            remaining=remaining,
+            remaining=self._remaining(campaign, at),
             previous_bid=opportunity.current_bid or last_bids.get(_cell(opportunity)),
             draw=draw_of(decision_id),
         )
+        bid = self.bidder.bid(opportunity, prediction, landscape, state)
+        ledger = bid.stages[-1]
+        if ledger.after < ledger.before:  # what is at hand was short; perhaps the budget has more
+            wanted = cost_of_winning(opportunity, Money(ledger.before, opportunity.currency))
+            more = self._remaining(campaign, at, wanted)
+            if more != state.remaining:
+                state = msgspec.structs.replace(state, remaining=more)
+                bid = self.bidder.bid(opportunity, prediction, landscape, state)
+        return state, bid
+
+    def _remaining(self, campaign: str, at: datetime, wanted: int = 1) -> Money | None:
+        """What a bid may cost: what the ledger has at hand, and what the log leaves of the day's budget."""
+        at_hand = self.leases.available(campaign, at, wanted)
+        of_day = self.pacer.remaining(campaign, at)
+        if at_hand is None:
+            return of_day
+        currency = self.bidder.settings.currency
+        return Money(at_hand if of_day is None else min(at_hand, of_day.micros), currency)
+
+    def _hold(self, decision_id: str, opportunity: Opportunity, bid: Money) -> None:
+        ledger = self.bidder.settings.ledger
+        per_click = opportunity.charge is Charge.PER_CLICK
+        seconds = ledger.click_hold_seconds if per_click else ledger.hold_seconds
+        cost = cost_of_winning(opportunity, bid)
+        self.leases.hold(decision_id, opportunity.campaign_id, opportunity.at, cost, seconds, repeats=per_click)
+
+    def _state_budget(self, campaign: str, at: datetime, budget: Money) -> None:
+        """A budget that the caller states holds for the day, in every process."""
+        day = self.leases.windows.day(at)
+        if self._stated.get(campaign) == (day, budget.micros):
+            return
+        self.pacer.set_budget(campaign, budget)
+        with suppress(Unavailable):  # the pacer holds it here, and it is told again with the next opportunity
+            self.leases.change({Window(of_campaign(campaign), f"day:{day}"): budget.micros})
+            self._stated[campaign] = (day, budget.micros)
 
     def _predictor_of(self, decision: Decision) -> Predictor:
         version = decision.prediction.model_version
@@ -423,7 +513,23 @@ class Loop:
             raise NotFound(
                 f"no bidding settings {decision.policy!r} in {self.policies}", expected="one of those that decided"
             )
-        return Bidder(msgspec.json.decode(file.read_bytes(), type=BiddingSettings))
+        try:
+            return Bidder(msgspec.json.decode(file.read_bytes(), type=BiddingSettings))
+        except msgspec.ValidationError as error:
+            raise NotFound(
+                f"bidding settings {decision.policy!r} of an earlier version: {error}",
+                expected="settings that this version understands",
+                remedy="Explain the decision with the version of Bidloop that made it.",
+            ) from error
+
+
+def _settled(events: Iterable[Event]) -> Iterator[tuple[str, int]]:
+    """Which bids are settled, and what they were charged in micros."""
+    for event in events:
+        if isinstance(event, BidLost):
+            yield event.impression_id, 0
+        elif isinstance(event, ImpressionServed | ClickReceived) and event.price is not None:
+            yield event.impression_id, max(0, event.price.micros)
 
 
 def _cell(opportunity: Opportunity) -> tuple[str, ...]:

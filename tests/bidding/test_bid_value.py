@@ -64,6 +64,44 @@ def test_a_stated_conversion_value_stands_in_for_an_unknown_order_value() -> Non
     assert bidder.bid(cell(), predicted(), None, BidState()).amount == Money.of(4)
 
 
+COMBINED = [
+    ({"objective": Objective.MAXIMIZE_CONVERSIONS, "conversion_value": 30.0, "target_roas": 4.0}, 1.0, "target_roas"),
+    (
+        {"objective": Objective.MAXIMIZE_CONVERSIONS, "conversion_value": 12.0, "target_roas": 4.0},
+        0.6,
+        "maximize_conversions",
+    ),
+    ({"objective": Objective.MAXIMIZE_CLICKS, "click_value": 3.0, "target_cpa": 40.0}, 2.0, "target_cpa"),
+    ({"objective": Objective.TARGET_CPA, "target_cpa": 40.0, "target_roas": 8.0}, 0.5, "target_roas"),
+    ({"objective": Objective.MAXIMIZE_VALUE, "target_cpa": 10.0, "target_roas": 4.0}, 0.5, "target_cpa"),
+]
+
+
+@pytest.mark.parametrize(
+    ("setting", "click", "lowest"), COMBINED, ids=lambda case: str(case) if isinstance(case, str) else ""
+)
+def test_of_objective_and_targets_the_lowest_is_what_a_click_is_worth(
+    setting: dict[str, Any], click: float, lowest: str
+) -> None:
+    bid = Bidder(BiddingSettings(**setting)).bid(cell(), predicted(), None, BidState())
+    assert (bid.amount, bid.stages[0].code) == (Money.of(click), lowest)
+
+
+def test_what_is_saved_under_a_target_never_buys_above_what_the_objective_lets_a_click_be_worth() -> None:
+    bidder = Bidder(BiddingSettings(objective=Objective.MAXIMIZE_CLICKS, click_value=2.2, target_cpa=40.0))
+    state = BidState(multiplier=3.0, target_multiplier=1.05)
+    assert bidder.bid(cell(), predicted(), None, state).amount == Money.of("2.1")
+    bid = bidder.bid(cell(), predicted(), None, BidState(multiplier=3.0, target_multiplier=1.5))
+    assert (bid.amount, bid.stages[2].code) == (Money.of("2.2"), "at_most")
+    assert "no win be worth more than 2.20 USD" in bid.stages[2].sentence
+
+
+def test_a_target_that_needs_an_order_value_nobody_knows_keeps_the_current_bid() -> None:
+    bidder = Bidder(BiddingSettings(objective=Objective.MAXIMIZE_CLICKS, click_value=2.2, target_roas=4.0))
+    kept = bidder.bid(cell(current_bid=Money.of("0.90")), predicted(order_value=None), None, BidState())
+    assert (kept.amount, kept.stages[0].code) == (Money.of("0.90"), "hold")
+
+
 @pytest.mark.parametrize(
     "prediction",
     [
@@ -109,6 +147,9 @@ def test_no_bid_is_made_up_where_neither_value_nor_bid_is_known() -> None:
         (cell(floor=Money.of(1, "EUR")), predicted(), BidState(), "floor"),
         (cell(), predicted(order_value=Money.of(1, "EUR")), BidState(), "order_value"),
         (cell(), predicted(), BidState(remaining=Money.of(1, "EUR")), "remaining"),
+        (cell(), predicted(), BidState(pinned=Money.of(1, "EUR")), "pinned"),
+        (cell(), predicted(), BidState(approved=Money.of(1, "EUR")), "approved"),
+        (cell(), predicted(), BidState(daily_spend=Money.of(1, "EUR")), "daily_spend"),
     ],
 )
 def test_amounts_in_another_currency_are_refused(

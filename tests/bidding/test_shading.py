@@ -55,7 +55,18 @@ def test_where_nothing_can_be_won_the_value_is_bid() -> None:
 
 @pytest.mark.parametrize(
     ("bids", "chance"),
-    [([], []), ([1.0], [np.nan]), ([1.0, np.inf], [0.1, 0.2]), ([2.0, 1.0], [0.1, 0.2]), ([1.0, 2.0], [0.1])],
+    [
+        ([], []),
+        ([1.0], [np.nan]),
+        ([1.0, np.inf], [0.1, 0.2]),
+        ([1.0, np.inf, -np.inf, 2.0], [0.1, 0.2, 0.3, 0.4]),
+        ([1.0, np.nan, 2.0], [0.1, 0.2, 0.3]),
+        ([2.0, 1.0], [0.1, 0.2]),
+        ([1e9, 1e9], [0.1, 0.2]),
+        ([1.0, 2.0], [0.1]),
+        ([1.0, 2.0, 3.0], [0.1, np.inf, -np.inf]),
+        ([1.0, 2.0], [0.1, -0.2]),
+    ],
 )
 def test_a_spoilt_landscape_is_not_usable(bids: list[float], chance: list[float]) -> None:
     assert not usable(Landscape(np.array(bids), np.array(chance), 0.0, 1.0))

@@ -164,6 +164,19 @@ def test_a_log_is_booked_once_whoever_tells_it_and_however_often(ledger: Ledger)
     assert ledger.position("log") == 5
 
 
+def test_what_was_told_last_holds_a_changed_setting_or_a_limit_that_was_set_since(ledger: Ledger) -> None:
+    ledger.configure({DAY: 100, TOTAL: None})
+    assert stands(ledger, DAY)[0] == 100
+    ledger.limit({DAY: 70, TOTAL: 500})
+    ledger.configure({DAY: 100, TOTAL: None})
+    assert (stands(ledger, DAY)[0], stands(ledger, TOTAL)[0]) == (70, 500)
+    ledger.configure({DAY: 120, TOTAL: 400})
+    assert (stands(ledger, DAY)[0], stands(ledger, TOTAL)[0]) == (120, 400)
+    ledger.configure({DAY: None})
+    assert stands(ledger, DAY)[0] is None
+    ledger.configure({})
+
+
 def test_what_nobody_named_is_empty(ledger: Ledger) -> None:
     assert stands(ledger, ACCOUNT) == (None, 0, 0)
     assert ledger.balances([]) == []

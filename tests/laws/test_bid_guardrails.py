@@ -1,17 +1,19 @@
-"""Whatever comes in, NaN and infinity included, a bid stays within its limits and its stages form a chain."""
+"""Whatever comes in, in any mode, NaN and infinity included, a bid stays within its limits and its stages form a chain."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bidloop.bidding.pipeline import STAGES, Bid, Bidder
-from bidloop.bidding.reasons import decompose
-from bidloop.bidding.settings import BiddingSettings, Objective
+from bidloop.bidding.pipeline import Bid, Bidder
+from bidloop.bidding.sentences import BINDING
+from bidloop.bidding.settings import MOST, BiddingSettings, Objective, TargetScope
+from bidloop.bidding.stages import STAGES
 from bidloop.core.decision import BidState
 from bidloop.core.landscape import Landscape
 from bidloop.core.money import MICROS, Money
@@ -19,27 +21,33 @@ from bidloop.core.opportunity import Auction, Charge, Opportunity
 from bidloop.core.prediction import Interval, Prediction
 
 anything = st.floats()  # NaN and both infinities among them
-positive = st.floats(min_value=1e-9, max_value=1e12)
+positive = st.floats(min_value=1e-300, max_value=1e300)
+bid_bounds = st.floats(min_value=1e-9, max_value=MOST)
 rates = st.one_of(st.floats(min_value=0, max_value=1), anything)
-money = st.integers(min_value=-(10**12), max_value=10**15).map(Money)
+money = st.integers(min_value=-(10**12), max_value=10**20).map(Money)
 maybe_money = st.none() | money
 
 
 @st.composite
 def bidding(draw: st.DrawFn) -> BiddingSettings:
-    least, cap = sorted([draw(positive), draw(positive)])
+    least, cap = sorted([draw(bid_bounds), draw(bid_bounds)])
+    objective = draw(st.sampled_from(Objective))
     return BiddingSettings(
-        objective=draw(st.sampled_from(Objective)),
-        target_cpa=draw(positive),
-        target_roas=draw(positive),
+        objective=objective,
+        target_cpa=draw(positive if objective is Objective.TARGET_CPA else st.none() | positive),
+        target_roas=draw(positive if objective is Objective.TARGET_ROAS else st.none() | positive),
+        target_scope=draw(st.sampled_from(TargetScope)),
         click_value=draw(positive),
         conversion_value=draw(positive),
         max_bid=draw(st.sampled_from([None, cap])),
         min_bid=draw(st.sampled_from([None, least])),
-        max_step=draw(st.none() | st.floats(min_value=1e-6, max_value=3)),
+        max_cpc=draw(st.none() | positive),
+        max_step=draw(st.none() | st.floats(min_value=1e-6, max_value=3) | positive),
         exploration_rate=draw(st.sampled_from([0.0, 0.1, 0.9])),
-        exploration_factors=tuple(draw(st.lists(st.floats(min_value=1e-300, max_value=1e300), min_size=1, max_size=5))),
+        exploration_ratio=draw(st.sampled_from([1.01, 1.1, 2.0])),
+        exploration_steps=draw(st.integers(1, 4)),
         shading=draw(st.booleans()),
+        approve_above=draw(st.none() | positive),
     )
 
 
@@ -83,10 +91,16 @@ def landscapes(draw: st.DrawFn) -> Landscape | None:
 
 states = st.builds(
     BidState,
-    multiplier=st.one_of(st.floats(min_value=1e-6, max_value=1), anything),
+    multiplier=st.one_of(st.floats(min_value=1e-6, max_value=4), anything),
+    target_multiplier=st.one_of(st.just(1.0), st.floats(min_value=1, max_value=3), anything),
     remaining=maybe_money,
     previous_bid=maybe_money,
     draw=st.one_of(st.floats(min_value=0, max_value=1, exclude_max=True), anything),
+    mode=st.sampled_from(["apply", "apply", "apply", "preview", "off", "nonsense"]),
+    stopped=st.sampled_from(["", "", "", "{why} nobody knows"]),
+    pinned=st.none() | st.none() | maybe_money,
+    approved=maybe_money,
+    daily_spend=maybe_money,
 )
 anything_at_all = given(bidding(), opportunities(), predictions(), landscapes(), states)
 
@@ -108,7 +122,17 @@ def test_a_bid_is_zero_or_between_floor_and_cap(setting, cell, expected, market,
 
 
 @anything_at_all
-def test_a_bid_moves_by_its_step_at_most_but_for_bounds_and_budget(setting, cell, expected, market, state) -> None:
+def test_a_click_never_costs_more_than_the_cpc_cap(setting, cell, expected, market, state) -> None:
+    bid = _bid(setting, cell, expected, market, state).amount.micros
+    if setting.max_cpc is not None and bid:
+        clicks = expected.ctr * 1000 if cell.charge is Charge.PER_MILLE else 1.0
+        assert bid <= setting.max_cpc * clicks * MICROS + 0.5
+
+
+@anything_at_all
+def test_a_bid_moves_by_its_step_at_most_but_for_bounds_people_and_budget(
+    setting, cell, expected, market, state
+) -> None:
     bid = _bid(setting, cell, expected, market, state)
     previous = state.previous_bid
     if setting.max_step is None or previous is None or previous.micros <= 0:
@@ -116,13 +140,34 @@ def test_a_bid_moves_by_its_step_at_most_but_for_bounds_and_budget(setting, cell
     limited = bid.stages[STAGES.index("step_limit")].after
     allowed = setting.max_step * previous.micros
     assert limited == 0 or abs(limited - previous.micros) <= allowed
-    # Only a cap, a floor or the budget may go beyond the step, and each of them says so.
+    # Only a cap, a floor, a person or the ledger may go beyond the step, and each of them says so.
     beyond = bid.amount.micros > 0 and abs(bid.amount.micros - previous.micros) > allowed
-    assert not beyond or {bid.stages[-2].code, bid.stages[-1].code} & {
+    assert not beyond or {stage.code for stage in bid.stages[-3:]} & {
         "capped",
+        "cpc_capped",
         "raised_to_minimum",
+        "pinned",
+        "off",
+        "preview",
+        "approved",
+        "awaiting_approval",
         "lowered_to_budget",
     }
+
+
+@anything_at_all
+def test_what_is_stopped_or_not_applied_leaves_no_new_bid(setting, cell, expected, market, state) -> None:
+    bid = _bid(setting, cell, expected, market, state)
+    code = bid.stages[STAGES.index("control")].code
+    if state.stopped:
+        assert (code, bid.amount.micros) == ("stopped", 0)
+    elif state.pinned is not None:
+        assert code == "pinned"
+    elif state.mode != "apply":
+        assert code == ("preview" if state.mode == "preview" else "off")
+        assert cell.current_bid is not None or bid.amount.micros == 0
+    else:
+        assert code in {"applied", "no_bid", "awaiting_approval", "approved"}
 
 
 @anything_at_all
@@ -145,9 +190,16 @@ def test_each_stage_begins_where_the_one_before_ended(setting, cell, expected, m
 
 
 @anything_at_all
-def test_a_bid_never_costs_more_than_its_value_before_exploration(setting, cell, expected, market, state) -> None:
+def test_before_exploration_a_bid_is_above_its_value_only_by_the_targets_multiplier(
+    setting, cell, expected, market, state
+) -> None:
     value, shading, pacing = _bid(setting, cell, expected, market, state).stages[:3]
-    assert value.after >= shading.after >= pacing.after >= 0
+    assert value.after >= shading.after >= 0
+    assert pacing.after >= 0
+    averaged = setting.target_scope is TargetScope.AVERAGE and (setting.target_cpa or setting.target_roas)
+    most = max(1.0, min(state.multiplier, state.target_multiplier)) if averaged else 1.0
+    assert pacing.after <= value.after * most + 0.5
+    assert pacing.after <= value.after or pacing.code in {"raised", "at_most"}
 
 
 @anything_at_all
@@ -168,23 +220,52 @@ def test_what_is_expected_is_a_number(setting, cell, expected, market, state) ->
 @anything_at_all
 def test_the_terms_add_up_to_the_log_of_the_bid(setting, cell, expected, market, state) -> None:
     bid = _bid(setting, cell, expected, market, state)
-    terms = decompose(bid.stages)
     if bid.amount.micros:
-        assert math.isclose(sum(term for _, term in terms), math.log(bid.amount.micros / MICROS), abs_tol=1e-9)
+        total = sum(term for _, term in bid.terms)
+        assert math.isclose(total, math.log(bid.amount.micros / MICROS), rel_tol=0, abs_tol=1e-9)
     else:
-        assert terms == []
+        assert bid.terms == ()
 
 
-@settings(max_examples=20)
+@anything_at_all
+def test_the_binding_stage_changed_the_bid_and_is_named_in_the_reasons(setting, cell, expected, market, state) -> None:
+    bid = _bid(setting, cell, expected, market, state)
+    told = [reason for reason in bid.reasons if "; without it " in reason]
+    if not bid.binding:
+        assert told == []
+        return
+    stage = bid.stages[STAGES.index(bid.binding)]
+    assert stage.before != stage.after
+    assert len(told) == 1
+    assert told[0].startswith(BINDING[stage.code])
+
+
+@settings(max_examples=30)
 @anything_at_all
 def test_propensities_of_all_bids_that_may_be_sent_add_up_to_one(setting, cell, expected, market, state) -> None:
     bidder = Bidder(setting)
-    sent: dict[int, float] = {}
-    for draw in np.linspace(0, 1, 201)[:-1]:
-        tried = BidState(
-            multiplier=state.multiplier, remaining=state.remaining, previous_bid=state.previous_bid, draw=float(draw)
-        )
+    told = dict(bidder.distribution(cell, expected, market, state))
+    assert math.isclose(math.fsum(told.values()), 1.0, abs_tol=1e-9)
+    sent = set()
+    for draw in np.linspace(0, 1, 161)[:-1]:
+        tried = msgspec.structs.replace(state, draw=float(draw))
         bid = bidder.bid(cell, expected, market, tried)
         assert 0 < bid.propensity <= 1
-        assert sent.setdefault(bid.amount.micros, bid.propensity) == bid.propensity
-    assert math.isclose(sum(sent.values()), 1.0, abs_tol=1e-9)
+        assert bid.propensity == told[bid.amount]
+        sent.add(bid.amount)
+    assert sent == set(told)
+    if len(told) > 1:
+        assert min(told.values()) >= setting.exploration_floor
+
+
+@settings(max_examples=50)
+@anything_at_all
+def test_what_is_recorded_of_a_bid_reads_back_as_it_was(setting, cell, expected, market, state) -> None:
+    bid = _bid(setting, cell, expected, market, state)
+    assert msgspec.json.decode(msgspec.json.encode(bid), type=Bid) == bid
+    assert msgspec.json.decode(msgspec.json.encode(setting), type=BiddingSettings) == setting
+    numbers = (state.multiplier, state.target_multiplier, state.draw)
+    if all(map(math.isfinite, numbers)):  # JSON has no others
+        again = msgspec.json.decode(msgspec.json.encode(state), type=BidState)
+        assert again == state
+        assert repr(_bid(setting, cell, expected, market, again)) == repr(bid)

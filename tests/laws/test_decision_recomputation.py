@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bidloop.app.settings import Settings, load_settings
 from bidloop.app.wiring import open_loop
 from bidloop.core.clock import ManualClock
+from bidloop.core.decision import BidState, Decision
 from bidloop.core.encoding import CategoryField, Encoding, NumericField, bucket
 from bidloop.core.errors import NotFound
 from bidloop.core.event import CampaignReported
@@ -159,6 +160,8 @@ def test_a_record_that_was_altered_does_not_come_out_equal(loops):
         replace(decision, features=replace(decision.features, numeric=numeric)),
         replace(decision, prediction=replace(decision.prediction, ctr=np.nextafter(decision.prediction.ctr, 1))),
         replace(decision, state=replace(decision.state, multiplier=decision.state.multiplier / 2)),
+        replace(decision, state=replace(decision.state, mode="preview")),
+        replace(decision, binding="shading"),
         replace(decision, opportunity=replace(about, device="desktop", charge=Charge.PER_MILLE)),
     ]
     assert [first.recompute(record) == record for record in altered] == [False] * len(altered)
@@ -173,3 +176,32 @@ def test_a_decision_whose_model_or_settings_are_gone_says_so(loops):
     prediction = msgspec.structs.replace(decision.prediction, model_version="v000000000000")
     with pytest.raises(NotFound):
         second.recompute(msgspec.structs.replace(decision, prediction=prediction))
+
+
+def test_a_decision_of_before_there_was_a_ledger_or_a_binding_stage_still_reads(loops):
+    _, first, _ = loops
+    decision = first.decide(Opportunity(opportunity_id="o", at=NOW, campaign_id="shoes", device="mobile"))
+    record = msgspec.to_builtins(decision)
+    del record["binding"]
+    record["state"] = {name: record["state"][name] for name in ("multiplier", "remaining", "previous_bid", "draw")}
+    record["stages"] = [stage for stage in record["stages"] if stage["name"] != "control"]
+    record["stages"][-1]["name"] = "budget"
+    read = msgspec.json.decode(msgspec.json.encode(record), type=Decision)
+    assert read.state == BidState(
+        multiplier=decision.state.multiplier,
+        remaining=decision.state.remaining,
+        previous_bid=decision.state.previous_bid,
+        draw=decision.state.draw,
+    )
+    assert (read.binding, read.stages[-1].name, read.bid) == ("", "budget", decision.bid)
+    again = first.recompute(read)
+    assert again.bid == read.bid
+    assert again.stages == decision.stages
+
+
+def test_a_decision_under_settings_that_this_version_no_longer_reads_says_so(loops):
+    _, first, _ = loops
+    decision = first.decide(Opportunity(opportunity_id="o", at=NOW, campaign_id="hats"))
+    (first.policies / "0123456789ab.json").write_text('{"exploration_factors": [0.7, 1.3]}')
+    with pytest.raises(NotFound, match="of an earlier version: Object contains unknown field `exploration_factors`"):
+        first.recompute(msgspec.structs.replace(decision, policy="0123456789ab"))

@@ -16,8 +16,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from bidloop.adapters.sql.ledger import SqlLedger
 from bidloop.app.settings import Settings
 from bidloop.app.wiring import open_loop
+from bidloop.bidding.ledger.window import Window
 from bidloop.bidding.settings import BiddingSettings, Objective
 from bidloop.core.clock import ManualClock
 from bidloop.core.decision import Decision
@@ -264,8 +266,49 @@ def test_a_budget_that_was_stated_with_an_opportunity_holds_after_a_start(tmp_pa
     decision = loop.decide(cell(charge=Charge.PER_MILLE, current_bid=Money.of(1), budget=Money.of(2)))
     loop.clock.set(NOW + timedelta(minutes=1))
     loop.absorb(outcome(decision, price=0.5))
-    for known in (loop, untaught(tmp_path, ManualClock(NOW + timedelta(minutes=1)))):
-        assert known.decide(cell()).state.remaining == Money.of("1.50")
+    assert loop.decide(cell()).bid == Money.of(1)
+    other = untaught(tmp_path, ManualClock(NOW + timedelta(minutes=1)))
+    assert other.decide(cell()).bid == Money.of("0.50"), "half was spent, and a whole one is underway elsewhere"
+
+
+def test_processes_that_share_a_budget_hold_no_more_than_it_has_together(tmp_path: Path) -> None:
+    both = untaught(tmp_path), untaught(tmp_path)
+    for i in range(60):
+        both[i % 2].decide(cell(charge=Charge.PER_CLICK, current_bid=Money.of("0.30"), budget=Money.of(2)))
+    held = sum(decision.bid.micros for decision in both[0].decisions.recent(100))
+    assert 1_900_000 < held <= 2_000_000
+
+
+def test_what_was_charged_is_booked_once_by_whichever_process_follows_the_log_first(tmp_path: Path) -> None:
+    loop, other = untaught(tmp_path), untaught(tmp_path)
+    decision = loop.decide(cell(charge=Charge.PER_MILLE, current_bid=Money.of(1), budget=Money.of(2)))
+    loop.absorb(outcome(decision, price=0.5))
+    other.follow()
+    untaught(tmp_path)
+    [balance] = loop.leases.ledger.balances([Window("campaign:shoes", f"day:{NOW:%Y-%m-%d}")])
+    assert (balance.limit, balance.spent) == (2_000_000, 500_000)
+
+
+def test_a_ledger_that_does_not_answer_keeps_charges_waiting_and_bids_within_what_is_leased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = untaught(tmp_path)
+    decision = loop.decide(cell(charge=Charge.PER_MILLE, current_bid=Money.of(1), budget=Money.of(2)))
+    with monkeypatch.context() as broken:
+        for name in ("book", "resize", "balances", "reserve", "limit", "configure"):
+            broken.setattr(SqlLedger, name, silent)
+        loop.absorb(outcome(decision, price=0.5))
+        assert loop.decide(cell()).bid.micros > 0
+        loop.clock.set(NOW + timedelta(minutes=2))
+        assert loop.decide(cell()).bid.micros == 0
+    loop.clock.set(NOW + timedelta(minutes=3))
+    loop.follow()
+    [balance] = loop.leases.ledger.balances([Window("campaign:shoes", f"day:{NOW:%Y-%m-%d}")])
+    assert balance.spent == 500_000
+
+
+def silent(*_: object) -> None:
+    raise Unavailable("the database does not answer")
 
 
 def test_a_renewal_serves_the_new_model_and_old_decisions_are_made_again_to_the_last_bit(

@@ -21,8 +21,11 @@ from bidloop.adapters.sql.api_keys import SqlApiKeys
 from bidloop.adapters.sql.database import agreed, open_database
 from bidloop.adapters.sql.decision_log import SqlDecisionLog
 from bidloop.adapters.sql.event_log import SqlEventLog
+from bidloop.adapters.sql.ledger import SqlLedger
 from bidloop.adapters.sql.quarantine import SqlQuarantine
 from bidloop.app.settings import Settings
+from bidloop.bidding.ledger.caps import SettingsCaps
+from bidloop.bidding.ledger.leases import Leases
 from bidloop.bidding.pacing.pacer import Pacer
 from bidloop.bidding.pacing.traffic import TrafficShape
 from bidloop.bidding.pipeline import Bidder
@@ -78,7 +81,7 @@ class House:
     ----------
     name
         What its database is known by, so that several accounts may share a server.
-    log, quarantine, decisions, keys
+    ledger, log, quarantine, decisions, keys
         In the database.
     stream
         Where events wait for `bidloop absorb`; `None` where they go straight to the log.
@@ -96,6 +99,7 @@ class House:
     home: Path
     settings: Settings
     clock: Clock
+    ledger: SqlLedger
     log: SqlEventLog
     quarantine: SqlQuarantine
     decisions: SqlDecisionLog
@@ -167,6 +171,7 @@ def open_house(settings: Settings, clock: Clock | None = None, *, new_key: bool 
         home=home,
         settings=settings,
         clock=clock,
+        ledger=SqlLedger(engine),
         log=log,
         quarantine=SqlQuarantine(engine, seal),
         decisions=decisions,
@@ -246,6 +251,7 @@ def open_loop(
         predictor=predictor,
         bidder=Bidder(bidding),
         pacer=Pacer(bidding, traffic),
+        leases=_leases(house, bidding),
         intake=house.intake,
         log=house.log,
         joiner=joiner,
@@ -261,6 +267,12 @@ def open_loop(
     house.views.keep(view)
     loop.rebuild(known, position)
     return loop
+
+
+def _leases(house: House, bidding: BiddingSettings) -> Leases:
+    leases = Leases(house.ledger, SettingsCaps(bidding), bidding.timezone, bidding.ledger, house.clock)
+    house.connections.callback(leases.close)
+    return leases
 
 
 def open_store(house: House, view: FeatureView) -> OnlineStore:
@@ -436,6 +448,7 @@ def _learned(house: House, joiner: Joiner, features: OnlineStore, health: Featur
         value=np.concatenate([known.value for known in pages]),
         cost=np.concatenate([known.cost for known in pages]),
         spent_at=np.concatenate([known.at if known.spent_at is None else known.spent_at for known in pages]),
+        position=np.concatenate([np.zeros(0, np.int64), *(k.position for k in pages if k.position is not None)]),
     )
     return together, position
 

@@ -45,11 +45,8 @@ def expect(opportunity: Opportunity, prediction: Prediction, landscape: Landscap
         return Expectation(win_probability=None if landscape is None else 0.0, cost_per_win=0.0, roas=None)
     cost, chance, extrapolated = amount, None, False
     if landscape is not None:
-        chance = min(1.0, landscape.wins(amount))
+        chance, cost = _win(opportunity, landscape, amount)
         extrapolated = landscape.extrapolates(amount)
-        if opportunity.auction is Auction.SECOND_PRICE:
-            floor = 0.0 if opportunity.floor is None else opportunity.floor.micros / MICROS
-            cost = min(amount, max(floor, landscape.second_price(amount)))
     value = None
     if prediction.order_value is not None:
         value = prediction.conversion_rate * prediction.order_value.amount
@@ -60,3 +57,45 @@ def expect(opportunity: Opportunity, prediction: Prediction, landscape: Landscap
     if roas is not None and not math.isfinite(roas):
         roas = None
     return Expectation(win_probability=chance, cost_per_win=cost, roas=roas, extrapolated=extrapolated)
+
+
+def spend_ratio(opportunity: Opportunity, landscape: Landscape | None, old: int, new: int) -> float | None:
+    """By how many times spend is expected to change when the bid does, or `None` where that cannot be told.
+
+    Spend on an auction is ``b F(b) - ∫₀ᵇ F(u) du`` under second price and ``b F(b)`` under first price. Without a landscape the
+    ratio of the bids stands in for it, which is too small for a rise: more bids win.
+
+    Parameters
+    ----------
+    landscape
+        Usable, or `None`.
+    old, new
+        Bids in micros in the unit of the charge. From no bid, or one that wins nothing, no ratio can be told.
+
+    Examples
+    --------
+    Against a price that is uniform on [0, 2], twice the bid wins twice as many auctions at twice the price:
+
+    >>> import numpy as np
+    >>> from datetime import UTC, datetime
+    >>> cell = Opportunity(opportunity_id="o1", at=datetime(2026, 1, 1, tzinfo=UTC), campaign_id="brand")
+    >>> bids = np.linspace(0, 2, 201)
+    >>> round(spend_ratio(cell, Landscape(bids, bids / 2, 0.0, 2.0), 500_000, 1_000_000), 6)
+    4.0
+    """
+    if old <= 0:
+        return None
+    if landscape is None or new <= 0:
+        return max(0, new) / old
+    before, after = (math.prod(_win(opportunity, landscape, bid / MICROS)) for bid in (old, new))
+    ratio = after / before if before > 0 else math.inf
+    return ratio if math.isfinite(ratio) else None
+
+
+def _win(opportunity: Opportunity, landscape: Landscape, bid: float) -> tuple[float, float]:
+    """The chance of winning at a bid above zero, and what a win costs in the unit of the charge."""
+    chance = min(1.0, landscape.wins(bid))
+    if opportunity.auction is Auction.FIRST_PRICE:
+        return chance, bid
+    floor = 0.0 if opportunity.floor is None else opportunity.floor.micros / MICROS
+    return chance, min(bid, max(floor, landscape.second_price(bid)))

@@ -9,12 +9,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from bidloop.bidding.ledger.settings import LedgerSettings
 from bidloop.bidding.pacing.settings import PacingSettings
 from bidloop.bidding.ranges import positive, require
 from bidloop.core.errors import ConfigurationError
 
-PIPELINE = 1
+PIPELINE = 2
 """Revision of the stages' arithmetic. It goes into the policy's version, so that decisions show a change of code."""
+
+MOST = 1e9
+"""Largest least bid, in account currency."""
 
 
 class Objective(StrEnum):
@@ -25,6 +29,15 @@ class Objective(StrEnum):
     MAXIMIZE_VALUE = "maximize_value"
     TARGET_CPA = "target_cpa"
     TARGET_ROAS = "target_roas"
+
+
+class TargetScope(StrEnum):
+    """Over what a CPA or ROAS target is to be kept."""
+
+    AVERAGE = "average"
+    """Over all wins together: what cheap ones save buys dearer ones."""
+    EACH_WIN = "each_win"
+    """In each single win: none is bought that is expected to miss the target."""
 
 
 class BiddingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,10 +54,14 @@ class BiddingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     timezone
         IANA name of the account's timezone, in which the budget's day begins.
     target_cpa
-        What one conversion may cost; needed by ``target_cpa``.
+        What one conversion may cost; needed by the objective ``target_cpa``, and a constraint beside any other.
     target_roas
-        Conversion value per unit of cost that every further win must still bring, such as 4.0; needed by
-        ``target_roas``.
+        Conversion value per unit of cost, such as 4.0; needed by the objective ``target_roas``, and a constraint beside any other.
+        Where several targets and the objective say different values, the lowest is bid.
+    target_scope
+        Whether the targets are to be kept on average or in each win.
+    max_cpc
+        What one click may cost at most. It bounds a bid per click, and a bid per mille at pCTR × 1000 times it.
     click_value, conversion_value
         The most that one click, or one conversion, is worth; needed by ``maximize_clicks`` and
         ``maximize_conversions``. A budget lowers the bid from there, never raises it. `conversion_value` also stands
@@ -58,13 +75,22 @@ class BiddingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_step
         Largest relative change against the cell's last bid: 0.2 allows from 80 % to 120 % of it. `None` is no limit.
     exploration_rate
-        Probability in [0, 1) with which a factor other than 1 is tried on the bid.
-    exploration_factors
-        The factors tried, with equal probability.
+        Probability in [0, 1) with which another bid than the plain one is tried. At 0 bids are not put on the grid either.
+    exploration_ratio
+        Ratio of two neighbours of the grid of bids, from 1.01 to 2.
+    exploration_steps
+        How many points of the grid on each side of the plain bid are tried, with equal probability.
+    exploration_floor
+        Least probability of each bid that may be tried; a rate that gives less to each is refused. One over it bounds the
+        weights of an off-policy estimate.
+    approve_above
+        Expected change of a cell's daily spend, in account currency, beyond which a bid waits for a person. `None` asks nobody.
     shading
         Whether bids in first-price auctions are shaded below the value.
     pacing
         How the budget's multiplier moves.
+    ledger
+        Hard caps beside the daily budgets, and how money is leased.
 
     Raises
     ------
@@ -90,15 +116,21 @@ bidding.target_cpa, or choose another objective.
     target_roas: float | None = None
     click_value: float | None = None
     conversion_value: float | None = None
+    target_scope: TargetScope = TargetScope.AVERAGE
+    max_cpc: float | None = None
     daily_budget: float | None = None
     budgets: dict[str, float] = {}
     max_bid: float | None = None
     min_bid: float | None = None
     max_step: float | None = None
     exploration_rate: float = 0.0
-    exploration_factors: tuple[float, ...] = (0.7, 0.85, 1.15, 1.3)
+    exploration_ratio: float = 1.1
+    exploration_steps: int = 2
+    exploration_floor: float = 0.001
     shading: bool = True
+    approve_above: float | None = None
     pacing: PacingSettings = PacingSettings()
+    ledger: LedgerSettings = LedgerSettings()
 
     def __post_init__(self) -> None:
         for name in (
@@ -106,23 +138,22 @@ bidding.target_cpa, or choose another objective.
             "target_roas",
             "click_value",
             "conversion_value",
+            "max_cpc",
             "daily_budget",
             "max_bid",
             "min_bid",
             "max_step",
+            "approve_above",
         ):
             positive(name, getattr(self, name))
         for campaign, budget in self.budgets.items():
             require(
                 math.isfinite(budget) and budget >= 0, f"budgets.{campaign}", budget, "a finite number, not negative"
             )
-        for factor in self.exploration_factors:
-            positive("exploration_factors", factor)
-        require(0 <= self.exploration_rate < 1, "exploration_rate", self.exploration_rate, "a probability in [0, 1)")
-        if self.exploration_rate > 0:
-            require(bool(self.exploration_factors), "exploration_factors", (), "at least one factor to try")
-        if self.min_bid is not None and self.max_bid is not None:
-            require(self.min_bid <= self.max_bid, "min_bid", self.min_bid, f"at most max_bid = {self.max_bid}")
+        self._check_exploration()
+        if self.min_bid is not None:
+            most = min(MOST, self.max_bid or MOST)
+            require(self.min_bid <= most, "min_bid", self.min_bid, f"at most max_bid = {most:g}")
         self._check_objective()
         try:
             ZoneInfo(self.timezone)
@@ -130,6 +161,23 @@ bidding.target_cpa, or choose another objective.
             raise ConfigurationError(
                 f"bidding.timezone = {self.timezone!r}", expected="an IANA name such as 'Europe/Berlin'"
             ) from error
+
+    def _check_exploration(self) -> None:
+        rate, steps, floor = self.exploration_rate, self.exploration_steps, self.exploration_floor
+        require(0 <= rate < 1, "exploration_rate", rate, "a probability in [0, 1)")
+        ratio = self.exploration_ratio
+        require(1.01 <= ratio <= 2, "exploration_ratio", ratio, "a ratio from 1.01 to 2")
+        require(1 <= steps <= 20, "exploration_steps", steps, "from 1 to 20 points on each side")
+        require(0 < floor < 1, "exploration_floor", floor, "a probability in (0, 1)")
+        if rate > 0:
+            least = min(rate / (2 * steps), 1 - rate)
+            require(
+                least >= floor,
+                "exploration_floor",
+                floor,
+                f"at most {least:.3g}, the least that exploration_rate = {rate:g} gives to one of {2 * steps + 1} bids",
+                "Explore more often, try fewer steps, or lower the floor.",
+            )
 
     def _check_objective(self) -> None:
         needed = {

@@ -21,12 +21,16 @@ def usable(landscape: Landscape) -> bool:
     False
     """
     bids, chance = landscape.bids, landscape.win_probability
-    # A sum is finite exactly when no term is NaN or infinite (but for overflow, which no bid reaches): one pass, not
-    # two.
-    if len(bids) == 0 or len(bids) != len(chance) or not math.isfinite(float(bids.sum() + chance.sum())):
+    n = len(bids)
+    if n == 0 or n != len(chance):
         return False
-    apart = bids[0] == 0 or bids[0] >= LEAST_STEP
-    return bool(apart and (np.diff(bids) >= LEAST_STEP).all() and chance[0] >= 0)
+    first, last = float(bids[0]), float(bids[-1])
+    if not (first == 0 or first >= LEAST_STEP) or not math.isfinite(last):
+        return False
+    # Compared, not subtracted from each other: a comparison with NaN is false and does not warn. As the last bid is finite and
+    # each one above the one before it, all are.
+    apart = n == 1 or (bids[1:] - LEAST_STEP > bids[:-1]).all()
+    return bool(apart and chance.min() >= 0 and chance.max() < math.inf)
 
 
 def best_first_price_bid(landscape: Landscape, value: float, floor: float = 0.0) -> float:
@@ -64,10 +68,15 @@ def best_first_price_bid(landscape: Landscape, value: float, floor: float = 0.0)
     bids, chance = landscape.bids, landscape.win_probability
     if bids[0] > 0:
         bids, chance = np.concatenate(([0.0], bids)), np.concatenate(([0.0], chance))
-    last = int(np.searchsorted(bids, value))  # points from here on cost the value or more
-    low, high = np.maximum(bids[:last], floor), np.minimum(np.append(bids[1:], value)[:last], value)
+    last = int(bids.searchsorted(value))  # points from here on cost the value or more
     start, p = bids[:last], chance[:last]
-    slope = np.diff(chance, append=chance[-1])[:last] / (np.append(bids[1:], np.inf)[:last] - start)
+    beyond = last == len(bids)
+    after, won = np.empty(last), np.empty(last)
+    after[:-1], won[:-1] = start[1:], p[1:]
+    after[-1], won[-1] = (np.inf, p[-1]) if beyond else (bids[last], chance[last])
+    slope = (won - p) / (after - start)
+    low, high = np.maximum(start, floor), after
+    high[-1] = value
     # (value - b)(p + slope (b - start)) peaks where its derivative is zero; a flat piece is best at its low end.
     with np.errstate(divide="ignore", invalid="ignore"):
         peak = np.where(slope > 0, (value + start) / 2 - p / (2 * slope), low)

@@ -18,19 +18,41 @@ class BidState(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     multiplier
-        Pacing multiplier in (0, 1] that the budget's dual puts on the value; 1 when the budget does not bind.
+        What the budget's dual makes of the value, above 0. Above 1 it has an effect only under a target that is kept on average.
+    target_multiplier
+        What the dual of a CPA or ROAS target makes of it, from 1 on; 1 where each win must keep the target.
     remaining
-        What is left of the budget, or `None` without a budget.
+        What the ledger has at hand for this bid, over all windows of the campaign, or `None` without any budget.
     previous_bid
         The cell's last bid, which the step limit starts from; `None` for the first.
     draw
         The random number in [0, 1) that exploration used.
+    mode
+        ``apply``; ``preview``, which only says what would have been bid; or ``off``. Any other word counts as ``off``.
+    stopped
+        Why nothing may be bid (a kill switch, a breaker); empty when nothing stops it.
+    pinned
+        A bid that a person fixed, `None` when nobody did.
+    approved
+        A bid for this cell that a person has approved.
+    daily_spend
+        What the cell spent per day lately, for the approval limit; `None` when that is not known.
+
+    Notes
+    -----
+    Records of decisions that were made before there was a field read as its default.
     """
 
     multiplier: float = 1.0
+    target_multiplier: float = 1.0
     remaining: Money | None = None
     previous_bid: Money | None = None
     draw: float = 0.0
+    mode: str = "apply"
+    stopped: str = ""
+    pinned: Money | None = None
+    approved: Money | None = None
+    daily_spend: Money | None = None
 
 
 class BidStage(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +61,8 @@ class BidStage(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     name
-        ``value``, ``shading``, ``pacing``, ``exploration``, ``step_limit``, ``cap_and_floor``, ``budget``.
+        ``value``, ``shading``, ``pacing``, ``exploration``, ``step_limit``, ``cap_and_floor``, ``control``, ``ledger``. In records
+        of before there was a ledger the last one is ``budget``, and ``control`` is missing.
     before, after
         The bid before and after, in micros, in the unit of the opportunity's charge; `before` is 0 for the first stage.
     code
@@ -89,6 +112,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         The final bid, in the unit of the opportunity's charge. Zero means: do not take part.
     propensity
         Probability, in (0, 1], with which the policy sends exactly this bid for these inputs, counted after the guardrails.
+    binding
+        The stage without which the bid would differ most; empty where none changes it, and in records of before it was told.
     arm
         Experiment arm, or empty outside an experiment.
     timings_us
@@ -107,6 +132,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     propensity: float
     expectation: Expectation
     reasons: tuple[str, ...]
+    binding: str = ""
     arm: str = ""
     timings_us: dict[str, float] = {}
 

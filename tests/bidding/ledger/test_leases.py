@@ -117,6 +117,15 @@ def test_a_bid_of_which_nothing_is_told_is_given_up_in_time_and_charged_all_the_
     assert mine.available("brand", NOON) == free - 7_000
 
 
+def test_an_impression_is_charged_once_and_a_click_as_often_as_it_comes() -> None:
+    mine = leases(MemoryLedger(), ManualClock(NOON))
+    mine.available("brand", NOON)
+    mine.hold("impression", "brand", NOON, 10_000, 300)
+    mine.hold("click", "brand", NOON, 10_000, 300, repeats=True)
+    mine.settle([("impression", 6_000), ("impression", 6_000), ("click", 4_000), ("click", 5_000)])
+    assert mine.available("brand", NOON) == 100_000 - 6_000 - 9_000
+
+
 def test_nothing_is_bid_from_a_lease_that_is_over_and_it_goes_back_only_after_what_was_bid_can_be_charged() -> None:
     ledger, clock = Telephone(), ManualClock(NOON)
     mine, other = leases(ledger, clock), leases(ledger, clock, lease_share=1.0)
@@ -167,8 +176,76 @@ def test_a_limit_that_is_set_later_holds_from_then_on() -> None:
 
 def test_what_is_told_at_run_time_is_not_undone_by_the_settings() -> None:
     ledger = MemoryLedger()
+    assert leases(ledger, ManualClock(NOON)).available("brand", NOON) == 100_000
     ledger.limit({DAY: 500_000})
-    assert leases(ledger, ManualClock(NOON)).available("brand", NOON) == 50_000
+    assert leases(ledger, ManualClock(NOON)).available("brand", NOON) == 40_000
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_a_limit_that_another_process_lowers_takes_back_what_is_free(share: float) -> None:
+    ledger, clock = MemoryLedger(), ManualClock(NOON)
+    mine = leases(ledger, clock, lease_share=share)
+    mine.available("brand", NOON)
+    mine.hold("d", "brand", NOON, 10_000, 300)
+    ledger.limit({DAY: 30_000})
+    mine.renew()
+    free = mine.available("brand", NOON)
+    assert free is not None
+    assert 0 < free <= 20_000
+    ledger.limit({DAY: 5_000})
+    mine.renew()
+    assert mine.available("brand", NOON) == 0
+    assert stands(ledger) == (0, 10_000), "what was bid may still be charged"
+
+
+def test_bids_do_not_wait_one_after_the_other_for_a_ledger_that_does_not_answer() -> None:
+    ledger, clock = Telephone(), ManualClock(NOON)
+    mine = leases(ledger, clock)
+    mine.available("brand", NOON)
+    ledger.cut = True
+    clock.set(NOON + timedelta(seconds=100))
+    asked = ledger.calls
+    assert [mine.available("brand", NOON) for _ in range(20)] == [0] * 20
+    assert ledger.calls == asked + 1
+    ledger.cut = False
+    mine.renew()
+    assert mine.available("brand", NOON) == 100_000
+
+
+def test_a_reservation_of_which_nobody_knows_whether_it_was_made_goes_back() -> None:
+    class Breaks(MemoryLedger):
+        broken = False
+
+        def reserve(self, *args: object, **more: object):  # type: ignore[no-untyped-def, override]
+            answer = super().reserve(*args, **more)  # type: ignore[arg-type]
+            if not self.broken:
+                self.broken = True
+                raise Unavailable("made, but the line broke before it was told")
+            return answer
+
+    ledger = Breaks()
+    mine = leases(ledger, ManualClock(NOON))
+    assert mine.available("brand", NOON) == 0
+    assert stands(ledger)[1] == 100_000
+    mine.renew()
+    assert mine.available("brand", NOON) == stands(ledger)[1] == 100_000
+
+
+def test_an_idle_slice_leaves_the_database_alone_and_days_that_are_over_are_forgotten() -> None:
+    for budget in (None, 0, 1_000_000):
+        ledger, clock = Telephone(), ManualClock(NOON)
+        mine = leases(ledger, clock, budget)
+        for day in range(5):
+            clock.set(NOON + timedelta(days=day))
+            mine.available("brand", clock.now())
+            mine.renew()
+            mine.renew()
+        clock.set(clock.now() + timedelta(seconds=1))
+        mine.renew()
+        asked = ledger.calls
+        mine.renew()
+        assert ledger.calls - asked <= 1, "looks, and changes nothing"
+        assert stands(ledger, Window(of_campaign("brand"), f"day:{clock.now().date()}")) == (0, 0)
 
 
 def test_an_idle_slice_shrinks_and_a_day_that_is_over_gives_all_back() -> None:

@@ -15,6 +15,7 @@ from bidloop.core.errors import InvalidInput, NotFound
 @dataclass(slots=True)
 class _Budget:
     limit: int | None = None
+    configured: int | None = None
     spent: int = 0
     reserved: int = 0
 
@@ -61,6 +62,14 @@ class MemoryLedger:
         with self._lock:
             for window, limit in limits.items():
                 self._budgets.setdefault(window, _Budget()).limit = limit
+
+    def configure(self, limits: Mapping[Window, int | None]) -> None:
+        """Set the limits that the settings ask for, where they ask for another one than they did last."""
+        with self._lock:
+            for window, limit in limits.items():
+                budget = self._budgets.setdefault(window, _Budget())
+                if budget.configured != limit:
+                    budget.limit = budget.configured = limit
 
     def reserve(
         self,

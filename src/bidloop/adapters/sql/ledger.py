@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, select, tuple_, update
 
 from bidloop.adapters.sql.database import answering, insert_new, writing
 from bidloop.adapters.sql.tables import budgets, offsets, reservations
@@ -18,6 +18,8 @@ from bidloop.core.errors import InvalidInput, NotFound
 from bidloop.outcomes.epoch import epoch_us, from_epoch_us
 
 _EXPIRED_AT_ONCE = 500
+_WINDOWS_AT_ONCE = 1_000
+"""A statement has a limited number of parameters: SQLite's is 32,766, PostgreSQL's 65,535."""
 _windows = msgspec.json.Decoder(tuple[Window, ...])
 _window = msgspec.json.Decoder(Window)
 
@@ -26,7 +28,9 @@ class SqlLedger:
     """Budgets that processes and machines share; implements `bidloop.bidding.ledger.ports.Ledger`.
 
     SQLite writes one transaction at a time. PostgreSQL locks rows: that of the reservation or of the log first, then those of the
-    budgets in the order of their names, so that no two transactions wait for each other.
+    budgets in the order of their names, so that no two transactions wait for each other. Rows of budgets that nobody has named yet
+    are made beforehand, in a transaction of their own: one that makes some and then waits for others would be in the way of one
+    that has locked those and wants the new ones.
 
     Parameters
     ----------
@@ -40,13 +44,28 @@ class SqlLedger:
 
     def limit(self, limits: Mapping[Window, int | None]) -> None:
         """Set limits, in micros; `None` lifts one."""
+        ordered = sorted(limits)
+        self._make(ordered)
         with answering(self._engine), self._writing.begin() as connection:
-            for window in sorted(limits):
-                new = insert_new(connection, budgets).values(
-                    owner=window.owner, spell=window.spell, limit_micros=limits[window], spent=0, reserved=0
-                )
-                key = ["owner", "spell"]
-                connection.execute(new.on_conflict_do_update(index_elements=key, set_={"limit_micros": limits[window]}))
+            for window in ordered:
+                connection.execute(update(budgets).where(_is(window)).values(limit_micros=limits[window]))
+
+    def configure(self, limits: Mapping[Window, int | None]) -> None:
+        """Set the limits that the settings ask for, where they ask for another one than they did last."""
+        ordered = sorted(limits)
+        with answering(self._engine), self._engine.connect() as connection:
+            asked = {window: row.configured for window, row in _rows(connection, ordered).items()}
+        changed = [window for window in ordered if asked.get(window) != limits[window]]
+        if not changed:
+            return
+        self._make(changed)
+        with answering(self._engine), self._writing.begin() as connection:
+            for window in changed:
+                asks = limits[window]
+                # Who comes second finds that the settings have asked for it already, and leaves what was set since.
+                another = budgets.c.configured.is_distinct_from(asks)
+                new = update(budgets).where(_is(window) & another).values(limit_micros=asks, configured=asks)
+                connection.execute(new)
 
     def reserve(
         self,
@@ -62,6 +81,7 @@ class SqlLedger:
         if amount < 0:
             raise InvalidInput(f"a reservation of {amount} micros", path="amount", expected="zero or more")
         ordered = tuple(sorted(set(windows)))
+        self._make(ordered)
         with answering(self._engine), self._writing.begin() as connection:
             new = insert_new(connection, reservations).values(
                 id=id,
@@ -75,7 +95,6 @@ class SqlLedger:
             new = new.on_conflict_do_nothing(index_elements=["id"])
             if connection.execute(new.returning(reservations.c.id)).first() is None:
                 return _answer(_locked(connection, id))
-            _known(connection, ordered)
             room, binds = _room(connection, ordered)
             held = amount if room is None else min(amount, room)
             if held < (amount if least is None else least):
@@ -102,6 +121,8 @@ class SqlLedger:
                     held = found.amount + room
                 else:
                     binds = None
+            elif held < found.amount:
+                _locks(connection, windows)
             _hold(connection, windows, held - found.amount)
             connection.execute(
                 update(reservations)
@@ -126,12 +147,11 @@ class SqlLedger:
                 return Reserved(id=id, amount=0, closed=True)
             windows = _windows.decode(found.windows)
             _locks(connection, windows)
-            for window in windows:
-                connection.execute(
-                    update(budgets)
-                    .where(_is(window))
-                    .values(spent=budgets.c.spent + amount, reserved=budgets.c.reserved - found.amount)
-                )
+            connection.execute(
+                update(budgets)
+                .where(_among(windows))
+                .values(spent=budgets.c.spent + amount, reserved=budgets.c.reserved - found.amount)
+            )
             connection.execute(
                 update(reservations)
                 .where(reservations.c.id == id)
@@ -163,6 +183,7 @@ class SqlLedger:
 
     def book(self, source: str, position: int, charges: Sequence[Charge]) -> bool:
         """Spend what a log tells, once."""
+        self._make(sorted({window for charge in charges for window in charge.windows}))
         with answering(self._engine), self._writing.begin() as connection:
             connection.execute(
                 insert_new(connection, offsets)
@@ -178,13 +199,14 @@ class SqlLedger:
                 if known < charge.position <= position:
                     for window in charge.windows:
                         spent[window] += charge.micros
-            for window in sorted(spent):
-                new = insert_new(connection, budgets).values(
-                    owner=window.owner, spell=window.spell, limit_micros=None, spent=spent[window], reserved=0
-                )
-                key = ["owner", "spell"]
-                more = {"spent": budgets.c.spent + spent[window]}
-                connection.execute(new.on_conflict_do_update(index_elements=key, set_=more))
+            for some in _batches(sorted(spent)):
+                rows = [
+                    {"owner": owner, "spell": spell, "spent": spent[Window(owner, spell)], "reserved": 0}
+                    for owner, spell in some
+                ]
+                new = insert_new(connection, budgets).values(rows)
+                more = {"spent": budgets.c.spent + new.excluded.spent}
+                connection.execute(new.on_conflict_do_update(index_elements=["owner", "spell"], set_=more))
             connection.execute(update(offsets).where(mine).values(position=str(position)))
             return True
 
@@ -197,8 +219,7 @@ class SqlLedger:
     def balances(self, windows: Sequence[Window]) -> list[Balance]:
         """What stands in windows, in their order."""
         with answering(self._engine), self._engine.connect() as connection:
-            rows = connection.execute(select(budgets).where(or_(*map(_is, windows)))).all() if windows else []
-        found = {Window(row.owner, row.spell): row for row in rows}
+            found = _rows(connection, windows)
         return [_balance(window, found.get(window)) for window in windows]
 
     def reservations(self) -> list[Reservation]:
@@ -217,6 +238,16 @@ class SqlLedger:
             for row in rows
         ]
 
+    def _make(self, windows: Sequence[Window]) -> None:
+        """Make the rows of sorted windows that nobody has named yet: what is reserved is counted also where there is no limit."""
+        with answering(self._engine), self._engine.connect() as connection:
+            named = _rows(connection, windows)
+        for some in _batches([window for window in windows if window not in named]):
+            rows = [{"owner": owner, "spell": spell, "spent": 0, "reserved": 0} for owner, spell in some]
+            with answering(self._engine), self._writing.begin() as connection:
+                new = insert_new(connection, budgets).values(rows)
+                connection.execute(new.on_conflict_do_nothing(index_elements=["owner", "spell"]))
+
 
 def _source(log: str) -> str:
     return f"ledger:{log}"
@@ -226,6 +257,10 @@ def _is(window: Window) -> ColumnElement[bool]:
     return and_(budgets.c.owner == window.owner, budgets.c.spell == window.spell)
 
 
+def _among(windows: Sequence[Window]) -> ColumnElement[bool]:
+    return tuple_(budgets.c.owner, budgets.c.spell).in_(windows)
+
+
 def _locked(connection: Connection, id: str) -> Row[Any]:
     found = connection.execute(select(reservations).where(reservations.c.id == id).with_for_update()).first()
     if found is None:
@@ -233,19 +268,25 @@ def _locked(connection: Connection, id: str) -> Row[Any]:
     return found
 
 
-def _known(connection: Connection, windows: Sequence[Window]) -> None:
-    """Make the rows of sorted windows that nobody has named yet: what is reserved is counted also where there is no limit."""
-    for window in windows:
-        new = insert_new(connection, budgets).values(owner=window.owner, spell=window.spell, spent=0, reserved=0)
-        connection.execute(new.on_conflict_do_nothing(index_elements=["owner", "spell"]))
+def _rows(connection: Connection, windows: Sequence[Window]) -> dict[Window, Row[Any]]:
+    """What stands in windows; those that nobody has named are left out."""
+    found = {}
+    for some in _batches(windows):
+        for row in connection.execute(select(budgets).where(_among(some))):
+            found[Window(row.owner, row.spell)] = row
+    return found
+
+
+def _batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
+    return (windows[start : start + _WINDOWS_AT_ONCE] for start in range(0, len(windows), _WINDOWS_AT_ONCE))
 
 
 def _locks(connection: Connection, windows: Sequence[Window]) -> list[Balance]:
-    """Lock the rows of sorted windows, in their order; says what stands in them."""
-    if not windows:
-        return []
-    ordered = select(budgets).where(or_(*map(_is, windows))).order_by(budgets.c.owner, budgets.c.spell)
-    rows = connection.execute(ordered.with_for_update()).all()
+    """Lock the rows of windows, in the order in which Python sorts them; says what stands in them."""
+    order: list[ColumnElement[str]] = [budgets.c.owner, budgets.c.spell]
+    if connection.dialect.name == "postgresql":  # a database may sort by the rules of a language
+        order = [column.collate("C") for column in order]
+    rows = connection.execute(select(budgets).where(_among(windows)).order_by(*order).with_for_update()).all()
     return [_balance(Window(row.owner, row.spell), row) for row in rows]
 
 
@@ -256,10 +297,9 @@ def _room(connection: Connection, windows: Sequence[Window]) -> tuple[int | None
 
 
 def _hold(connection: Connection, windows: Sequence[Window], more: int) -> None:
-    if more == 0:
-        return
-    for window in windows:
-        connection.execute(update(budgets).where(_is(window)).values(reserved=budgets.c.reserved + more))
+    """Reserve more, or less, in windows whose rows are locked."""
+    if more:
+        connection.execute(update(budgets).where(_among(windows)).values(reserved=budgets.c.reserved + more))
 
 
 def _close(connection: Connection, found: Row[Any], state: str) -> None:

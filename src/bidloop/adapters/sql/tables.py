@@ -128,6 +128,7 @@ budgets = Table(
     Column("owner", Text, primary_key=True, doc="account, or campaign: and its id."),
     Column("spell", Text, primary_key=True, doc="day:2026-03-01, month:2026-03 or total."),
     Column("limit_micros", BigInteger, doc="NULL where nothing limits it."),
+    Column("configured", BigInteger, doc="The limit that the settings asked for last."),
     Column("spent", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     CheckConstraint("reserved >= 0", name="reserved"),

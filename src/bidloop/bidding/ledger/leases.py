@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import chain
 from logging import getLogger
 from math import ceil
 
@@ -22,15 +23,16 @@ MARGIN = 0.1
 """Part of a lease before whose end nothing new is bid from it: what is decided by then is sent in time."""
 SEVERAL = 4
 """So many of the largest bids are leased at least, where the budget has them."""
-ASK_AGAIN_S = 1.0
-"""Seconds after which a budget is asked for again that had not enough left."""
+ASK_AGAIN_S, AT_THE_LATEST_S = 1.0, 30.0
+"""Seconds after which a bid asks again for a budget that had not enough left, or a database that did not answer: twice as long each
+time, up to the latter."""
 EXPIRE_EVERY = timedelta(seconds=30)
 """How often a process looks for reservations of others that have run out."""
 REMEMBERED = 100_000
 """Held bids per slice whose time is over that are remembered, for charges that come late."""
 
 Caps = Callable[[str, date], Mapping[Window, int | None]]
-"""The limits of a campaign's windows on a day of the account, in micros."""
+"""The limits that the settings ask for in a campaign's windows on a day of the account, in micros."""
 
 _log = getLogger(__name__)
 
@@ -41,27 +43,38 @@ class _Slice:
 
     `told` is what the database holds for us, `granted` what of it is ours: smaller by what was charged since, never larger. `held`
     is what the bids that are underway may cost, `largest` the most that one did. `until` is when we stop bidding from it, and
-    `ask_from` when a budget that had not enough is asked again, POSIX seconds. `lapsed` are bids whose time is over, which may
-    still be charged.
+    `ask_from` when a budget that had not enough is asked again, after `patience` seconds. `bids` are by how long they are held, so
+    that of those held equally long the oldest ends first; `lapsed` are bids whose time is over, which may still be charged.
+    `doubtful` is a reservation of which nobody knows whether it was made.
     """
 
     campaign: str
     day: date
     id: str = ""
+    doubtful: str = ""
     told: int = 0
     granted: int = 0
     held: int = 0
     largest: int = 0
     until: float = 0.0
     ask_from: float = 0.0
+    patience: float = 0.0
     limited: bool = True
-    bids: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
-    lapsed: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    bids: dict[float, OrderedDict[str, tuple[int, float, bool]]] = field(default_factory=dict)
+    lapsed: OrderedDict[str, bool] = field(default_factory=OrderedDict)
     used: bool = False
 
     @property
     def free(self) -> int:
         return max(0, self.granted - self.held)
+
+    def taken(self, decision_id: str) -> tuple[int, float, bool] | None:
+        """Take a bid that is underway out, with what is held for it, until when, and whether it may be charged again."""
+        for held in self.bids.values():
+            if (bid := held.pop(decision_id, None)) is not None:
+                self.held -= bid[0]
+                return bid
+        return None
 
 
 class Leases:
@@ -115,29 +128,38 @@ class Leases:
         self._turn = threading.Lock()
         self._expired_at: datetime | None = None
         self._silent = False
+        self._ask_from = self._patience = 0.0
 
     def available(self, campaign_id: str, at: datetime, wanted: int = 1) -> int | None:
         """What a bid may cost at most, in micros; `None` where no budget limits the campaign.
 
-        Asks the database only where the slice is stale or has less than is wanted. 0 where it does not answer, or the budget is
-        spent.
+        Asks the database only where the slice is stale or has less than is wanted, and seldom where it did not answer. 0 where the
+        budget is spent, or the slice is stale.
         """
         slice_ = self._slice(campaign_id, self.windows.day(at))
         with self._lock:
             slice_.used = True
-            enough = not slice_.limited or slice_.free >= wanted
-            if self._fresh(slice_) and (enough or self._clock.now().timestamp() < slice_.ask_from):
-                return slice_.free if slice_.limited else None
+            enough, now = not slice_.limited or slice_.free >= wanted, self._clock.now().timestamp()
+            if now < self._ask_from or (self._fresh(slice_) and (enough or now < slice_.ask_from)):
+                return self._at_hand(slice_)
         self._try(lambda: self._renew(slice_, self._clock.now(), wanted))
         with self._lock:
-            if not self._fresh(slice_):
-                return 0
-            if slice_.limited and slice_.free < wanted:  # a spent budget is not asked for at every bid
-                slice_.ask_from = self._clock.now().timestamp() + ASK_AGAIN_S
-            return slice_.free if slice_.limited else None
+            if slice_.limited and slice_.free < wanted:  # a spent budget is not asked at every bid
+                slice_.patience = min(max(2 * slice_.patience, ASK_AGAIN_S), AT_THE_LATEST_S)
+                slice_.ask_from = self._clock.now().timestamp() + slice_.patience
+            else:
+                slice_.patience = 0.0
+            return self._at_hand(slice_)
 
-    def hold(self, decision_id: str, campaign_id: str, at: datetime, micros: int, seconds: float) -> None:
+    def hold(
+        self, decision_id: str, campaign_id: str, at: datetime, micros: int, seconds: float, *, repeats: bool = False
+    ) -> None:
         """Hold what a bid may cost for so long; what `available` said is always enough.
+
+        Parameters
+        ----------
+        repeats
+            Whether it may be charged more than once, as clicks are.
 
         Raises
         ------
@@ -154,7 +176,8 @@ class Leases:
                 )
             slice_.held += micros
             slice_.largest = max(micros, slice_.largest)
-            slice_.bids[decision_id] = (micros, self._clock.now().timestamp() + seconds)
+            alike = slice_.bids.setdefault(seconds, OrderedDict())
+            alike[decision_id] = (micros, self._clock.now().timestamp() + seconds, repeats)
             self._of_bid[decision_id] = slice_
 
     def settle(self, charged: Iterable[tuple[str, int]]) -> None:
@@ -167,26 +190,29 @@ class Leases:
                 slice_ = self._of_bid.get(decision_id)
                 if slice_ is None:
                     continue
-                held, _ = slice_.bids.pop(decision_id, (0, 0.0))
-                slice_.held -= held
+                bid = slice_.taken(decision_id)
+                repeats = slice_.lapsed.get(decision_id, False) if bid is None else bid[2]
                 # The database counts it as spent from now on; the slice must not let it be bid once more.
                 slice_.granted -= micros
-                if micros:  # further clicks on it may be charged
-                    self._lapse(slice_, decision_id)
+                if micros and repeats:
+                    self._lapse(slice_, decision_id, repeats)
                 else:
                     self._of_bid.pop(decision_id, None)
+                    slice_.lapsed.pop(decision_id, None)
 
     def book(self, source: str, position: int, charges: Sequence[Charge]) -> bool:
         """Spend what the log tells, once whichever process tells it; says whether anything was new."""
         return self.ledger.book(source, position, charges)
 
     def change(self, limits: Mapping[Window, int | None]) -> None:
-        """Set limits from now on. What a slice holds beyond them goes back at its next renewal."""
+        """Set limits from now on. What slices have free beyond them goes back at their next renewal; bids underway stay."""
         self.ledger.limit(limits)
         with self._lock:
+            self._ask_from = self._patience = 0.0
             for slice_ in self._slices.values():
                 if not slice_.limited and not limits.keys().isdisjoint(self.windows.on(slice_.campaign, slice_.day)):
                     slice_.until = 0.0
+                slice_.ask_from = slice_.patience = 0.0
 
     def renew(self) -> None:
         """Bring all slices up to date: to be called about every second, beside the bids.
@@ -226,6 +252,11 @@ class Leases:
     def _fresh(self, slice_: _Slice) -> bool:
         return self._clock.now().timestamp() < slice_.until
 
+    def _at_hand(self, slice_: _Slice) -> int | None:
+        if not self._fresh(slice_):
+            return 0
+        return slice_.free if slice_.limited else None
+
     def _try(self, work: Callable[[], object]) -> bool:
         try:
             work()
@@ -233,8 +264,12 @@ class Leases:
             if not self._silent:
                 _log.warning("The ledger does not answer; bids go on from what is leased, and end with it: %s", error)
             self._silent = True
+            # Bids must not wait one after the other for a database that does not answer.
+            self._patience = min(max(2 * self._patience, ASK_AGAIN_S), AT_THE_LATEST_S)
+            self._ask_from = self._clock.now().timestamp() + self._patience
             return False
         self._silent = False
+        self._ask_from = self._patience = 0.0
         return True
 
     def _renew(self, slice_: _Slice, now: datetime, wanted: int = 0) -> None:
@@ -242,22 +277,23 @@ class Leases:
             seconds = now.timestamp()
             self._let_lapse(slice_, seconds)
             half_over = slice_.until - seconds < self.settings.lease_seconds / 2
-            if self.windows.day(now) > slice_.day:
+            used, slice_.used = slice_.used, False
+            if self.windows.day(now) > slice_.day and not used:
                 self._wind_up(slice_, now, half_over)
                 return
             if not slice_.id:
-                if wanted or half_over or (slice_.limited and slice_.used):
+                if wanted or half_over:
                     self._open(slice_, now, wanted)
                 return
-            used, slice_.used = slice_.used, False
-            left = self._left(slice_)
-            working = self._working(slice_, left, wanted) if used or wanted else 0
+            most = self._most(slice_)
+            working = self._working(slice_, most, wanted) if used or wanted else 0
             charged = slice_.told - slice_.granted  # which the database counts twice until it is told
             if (
                 half_over
                 or slice_.free < wanted
-                or charged >= working / 4
+                or charged >= max(1, working / 4)
                 or not working / 2 <= slice_.free <= 2 * working
+                or (most is not None and slice_.free > most)  # a limit was lowered
             ):
                 self._resize(slice_, slice_.held + working, now)
 
@@ -275,24 +311,25 @@ class Leases:
                 self._of_bid.pop(decision_id, None)
 
     def _open(self, slice_: _Slice, now: datetime, wanted: int) -> None:
-        """Lease for the first time: limits that nobody has set yet are those of the caps."""
+        """Lease for the first time, once the ledger knows what the settings ask for."""
         windows = self.windows.on(slice_.campaign, slice_.day)
         caps = self._caps(slice_.campaign, slice_.day)
-        unset = [balance.window for balance in self.ledger.balances(windows) if balance.limit is None]
-        if missing := {window: caps[window] for window in unset if caps.get(window) is not None}:
-            self.ledger.limit(missing)
-        left = self._left(slice_)
+        self.ledger.configure({window: caps.get(window) for window in windows})
+        if slice_.doubtful:
+            self.ledger.release(slice_.doubtful)
+            slice_.doubtful = ""
+        most = self._most(slice_)
         until, returns_at = self._times(now)
         with self._lock:
-            slice_.limited = left is not None
-            if left is None:
+            slice_.limited = most is not None
+            if most is None or most == 0:
                 slice_.until = self._bid_until(now)
                 return
-        name = f"{slice_.campaign}/{slice_.day}/{secrets.token_hex(8)}"
-        working = self._working(slice_, left, wanted)
+        name = slice_.doubtful = f"{slice_.campaign}/{slice_.day}/{secrets.token_hex(8)}"
+        working = self._working(slice_, most, wanted)
         answer = self.ledger.reserve(name, windows, working, until, returns_at, least=1)
         with self._lock:
-            slice_.id = "" if answer.closed else name
+            slice_.id, slice_.doubtful = "" if answer.closed else name, ""
             slice_.told = slice_.granted = answer.amount
             slice_.until = self._bid_until(now)
 
@@ -305,7 +342,7 @@ class Leases:
         answer = self.ledger.resize(slice_.id, asked, until, returns_at)
         with self._lock:
             if answer.closed:  # it ran out while we were away: what was underway can no longer be charged
-                for decision_id in slice_.bids:
+                for decision_id in chain.from_iterable(slice_.bids.values()):
                     self._of_bid.pop(decision_id, None)
                 slice_.bids.clear()
                 slice_.id, slice_.told, slice_.granted, slice_.held, slice_.until = "", 0, 0, 0, 0.0
@@ -315,17 +352,21 @@ class Leases:
             slice_.told = answer.amount
             slice_.until = self._bid_until(now)
 
-    def _left(self, slice_: _Slice) -> int | None:
-        """What the tightest window has left for everybody, or `None` where none is limited."""
-        balances = self.ledger.balances(self.windows.on(slice_.campaign, slice_.day))
-        return min((left for balance in balances if (left := balance.left) is not None), default=None)
+    def _most(self, slice_: _Slice) -> int | None:
+        """How much could be free to bid if the slice took all that is left, or `None` where nothing is limited.
 
-    def _working(self, slice_: _Slice, left: int | None, wanted: int) -> int:
+        Where a limit was lowered below what is spent and reserved, that is less than is free, and the slice has to give back.
+        """
+        balances = self.ledger.balances(self.windows.on(slice_.campaign, slice_.day))
+        limited = (one.limit - one.spent - one.reserved for one in balances if one.limit is not None)
+        left = min(limited, default=None)
+        return None if left is None else max(0, left + slice_.told - slice_.held)
+
+    def _working(self, slice_: _Slice, most: int | None, wanted: int) -> int:
         """How much should be free to bid: a share of what is left, and a few of the largest bids at least."""
-        if left is None:  # its limits were lifted
+        if most is None:  # its limits were lifted
             return max(slice_.free, wanted)
-        whole = left + slice_.free
-        return min(whole, max(ceil(whole * self.settings.lease_share), SEVERAL * slice_.largest, wanted))
+        return min(most, max(ceil(most * self.settings.lease_share), SEVERAL * slice_.largest, wanted))
 
     def _times(self, now: datetime) -> tuple[datetime, datetime]:
         until = now + timedelta(seconds=self.settings.lease_seconds)
@@ -337,15 +378,18 @@ class Leases:
     def _let_lapse(self, slice_: _Slice, seconds: float) -> None:
         """Give up on bids of which nothing was told in time; a charge that comes later is still known to be ours."""
         with self._lock:
-            over = [name for name, (_, until) in slice_.bids.items() if until <= seconds]
-            for name in over:
-                held, _ = slice_.bids.pop(name)
-                slice_.held -= held
-                self._lapse(slice_, name)
+            for held in slice_.bids.values():
+                while held:
+                    name, (micros, until, repeats) = next(iter(held.items()))
+                    if until > seconds:
+                        break
+                    del held[name]
+                    slice_.held -= micros
+                    self._lapse(slice_, name, repeats)
 
-    def _lapse(self, slice_: _Slice, decision_id: str) -> None:
-        slice_.lapsed[decision_id] = None
+    def _lapse(self, slice_: _Slice, decision_id: str, repeats: bool) -> None:
+        slice_.lapsed[decision_id] = repeats
         if len(slice_.lapsed) > REMEMBERED:
             oldest, _ = slice_.lapsed.popitem(last=False)
-            if oldest not in slice_.bids:
+            if not any(oldest in held for held in slice_.bids.values()):
                 self._of_bid.pop(oldest, None)

@@ -24,6 +24,13 @@ class Ledger(Protocol):
         """Set limits, in micros; `None` lifts one. A limit below what is spent refuses what comes, and takes nothing back."""
         ...
 
+    def configure(self, limits: Mapping[Window, int | None]) -> None:
+        """Set the limits that the settings ask for, where they ask for another one than they did last.
+
+        So what was told last holds: a setting that was changed, or a limit that was set since.
+        """
+        ...
+
     def reserve(
         self,
         id: str,

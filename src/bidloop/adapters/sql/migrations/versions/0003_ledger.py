@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("spell", sa.Text(), nullable=False),
         sa.Column("limit_micros", sa.BigInteger(), nullable=True),
+        sa.Column("configured", sa.BigInteger(), nullable=True),
         sa.Column("spent", sa.BigInteger(), nullable=False),
         sa.Column("reserved", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("reserved >= 0", name="ck_budgets_reserved"),
