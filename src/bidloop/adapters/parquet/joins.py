@@ -194,7 +194,7 @@ UNION ALL
 SELECT position, campaign_id, at_utc, age_before, age, oldest, conversions
 -- Where no row was ever told again, silence says nothing.
 FROM gained WHERE reach IS NOT NULL AND conversions > 0
-ORDER BY at_utc, position
+ORDER BY at_utc, position, earliest, count
 """
 """How long conversions took, as known at one instant."""
 
