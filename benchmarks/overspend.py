@@ -1,13 +1,16 @@
 """Can a budget be overspent? Clients race for shared budgets while clients and the database are killed with ``kill -9``.
 
-``python -m benchmarks.overspend [--clients 64] [--decisions 1000000] [--sqlite] [--json]``
+``python -m benchmarks.overspend [--clients 64] [--decisions 1000000] [--sqlite] [--latency] [--json]``
 
 Each client is a process of its own that bids for campaigns whose money runs out: it asks its leases what is available, holds what
 the bid may cost, and is charged at random. The platform's bills are the truth: a charge is written to the client's bill (a file)
 the moment the bid wins, before anybody else hears of it. A client that is killed in between is started anew, and books first what
-its bill tells beyond what the ledger knows. All the while clients are killed, and so is PostgreSQL, which comes back by itself.
+its bill tells beyond what the ledger knows. Clients are killed, and so is PostgreSQL, which comes back by itself, until two thirds
+of the bids are made; the rest shows how much of what the dead held comes back and is spent.
 
 The peer in the same run is what one writes first: read what was spent, compare with the budget, bid, add what it cost.
+
+``--latency`` prints what the ledger costs one bid instead, in microseconds of CPU.
 """
 
 from __future__ import annotations
@@ -42,11 +45,13 @@ from bidloop.core.clock import SystemClock
 from bidloop.core.errors import Unavailable
 
 CAMPAIGNS = 8
-MEAN_CHARGE = 5_000
-"""Micros that a won bid is charged on average; a bid holds twice as much at most."""
+LARGEST_BID = 10_000
+"""Micros that a bid may cost at most; it is half of that on average, and charged between 3/4 of it and all."""
 WIN_RATE = 0.5
-BATCH = 200
-"""Decisions between two bookings, as the loop books page by page."""
+CALM_S = 60.0
+"""So long the bids last for which there is no money: a client waits after each, until what the dead held has come back."""
+BOOK_EVERY_S = 1.0
+"""Seconds between two bookings, as a process follows the log."""
 LINE = struct.Struct("<BI")
 """A line of a bill: which campaign, how many micros."""
 SETTINGS = LedgerSettings(
@@ -67,6 +72,7 @@ class Result:
     seconds: float
     budget: float
     spent: float
+    held_back: float
     most_overspent: float
     accounts_overspent: int
     invariant_checks: int
@@ -82,13 +88,15 @@ def campaign(number: int) -> str:
 
 
 def limits_of(decisions: int) -> tuple[dict[str, int], int]:
-    """Budgets by campaign, and of the account: most campaigns run out well before the bids do, and so does the account."""
-    everything = decisions * WIN_RATE * MEAN_CHARGE
-    each = {campaign(i): int(everything / CAMPAIGNS * (0.15 + 0.15 * i)) for i in range(CAMPAIGNS)}
+    """Budgets by campaign, and of the account: all that is bid for would cost three times as much."""
+    each_bid_for = decisions * WIN_RATE * LARGEST_BID / 2 * 7 / 8 / CAMPAIGNS
+    each = {campaign(i): int(each_bid_for * (0.06 + 0.1 * i)) for i in range(CAMPAIGNS)}
     return each, int(0.8 * sum(each.values()))
 
 
-def client(place: str, number: int, folder: Path, decisions: int, all_decisions: int, day: date, way: str) -> None:
+def client(
+    place: str, number: int, folder: Path, decisions: int, all_decisions: int, day: date, way: str, calm: float
+) -> None:
     """One client's life, from where its bill says that it was."""
     logging.disable(logging.WARNING)  # that the database is down is no news here
     bill, count = folder / f"bill-{number}", folder / f"count-{number}"
@@ -113,8 +121,12 @@ def client(place: str, number: int, folder: Path, decisions: int, all_decisions:
     leases = Leases(ledger, caps, "UTC", SETTINGS, SystemClock())
     source = f"bill-{number}"
 
-    def book(settled: list[tuple[str, int]]) -> None:
-        """Book all that the bill tells, and only then let the leases know."""
+    settled: list[tuple[str, int]] = []
+    booked_at = 0.0
+
+    def look_after() -> None:
+        """Book all that the bill tells, only then let the leases know, and only then bring them up to date."""
+        nonlocal booked_at
         while True:
             try:
                 book_bill(ledger, bill, source, windows)
@@ -122,23 +134,15 @@ def client(place: str, number: int, folder: Path, decisions: int, all_decisions:
             except Unavailable:
                 time.sleep(0.1)
         leases.settle(settled)
-        look_after()
-
-    renewed = 0.0
-
-    def look_after() -> None:
-        nonlocal renewed
-        if time.monotonic() - renewed > 1.0:
-            renewed = time.monotonic()
-            leases.renew()
+        settled.clear()
+        leases.renew()
+        booked_at = time.monotonic()
 
     if way == "ours":
-        book([])
-    settled: list[tuple[str, int]] = []
+        look_after()
     while done < decisions:
         number_of_campaign = rng.randrange(CAMPAIGNS)
-        name, asked = campaign(number_of_campaign), rng.randint(1, 2 * MEAN_CHARGE)
-        worst = asked
+        name, worst = campaign(number_of_campaign), rng.randint(1, LARGEST_BID)
         if way == "ours":
             free = leases.available(name, at, wanted=worst) or 0
             bid = min(worst, free)
@@ -150,18 +154,17 @@ def client(place: str, number: int, folder: Path, decisions: int, all_decisions:
                 if wins:
                     os.write(out, LINE.pack(number_of_campaign, cost))
                 settled.append((decision, cost))
-            if len(settled) >= BATCH:
-                book(settled)
-                settled = []
+            else:
+                time.sleep(calm / decisions)
+            if time.monotonic() - booked_at > BOOK_EVERY_S:
+                look_after()
         else:
             naive(engine, windows[number_of_campaign], each[name], account, worst, rng, out, number_of_campaign)
         done += 1
-        if done % BATCH == 0:
+        if done % 64 == 0:
             os.pwrite(tally, f"{done:>12}".encode(), 0)
-            if way == "ours":
-                look_after()
     if way == "ours":
-        book(settled)
+        look_after()
         leases.close()
     os.pwrite(tally, f"{done:>12}".encode(), 0)
     engine.dispose()
@@ -211,9 +214,24 @@ def bills(folder: Path) -> list[int]:
 
 
 def race(
-    way: str, clients: int, decisions: int, *, sqlite: bool, kill_every: float, crash_every: float, seed: int = 0
+    way: str,
+    clients: int,
+    decisions: int,
+    *,
+    sqlite: bool,
+    kill_every: float,
+    crash_every: float,
+    calm_s: float = CALM_S,
+    kills: int | None = None,
+    seed: int = 0,
 ) -> Result:
-    """Let the clients race, kill them and the database, and compare the bills with the budgets."""
+    """Let the clients race, kill them and the database, and compare the bills with the budgets.
+
+    Parameters
+    ----------
+    kills
+        After so many clients nobody is killed any more; by default after two thirds of the bids.
+    """
     rng, day = random.Random(seed), datetime.now(UTC).date()
     folder = Path(tempfile.mkdtemp(prefix="overspend-"))
     server = None if sqlite else PostgresServer().start()
@@ -226,17 +244,25 @@ def race(
     ledger.limit({**mine, shared: account})
     per_client = decisions // clients
     command = [sys.executable, "-m", "benchmarks.overspend", "--client", place, "--folder", str(folder), "--way", way]
-    command += ["--decisions", str(per_client), "--all", str(decisions), "--day", str(day)]
+    command += ["--decisions", str(per_client), "--all", str(decisions), "--day", str(day), "--calm", str(calm_s)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+    started: dict[int, float] = {}
+
     def start(number: int) -> subprocess.Popen[bytes]:
+        started[number] = time.time()
         return subprocess.Popen([*command, "--number", str(number)], env=environment)
+
+    def at_work(number: int) -> bool:
+        """Whether it has bid since it was started: one that still wakes up has nothing to lose."""
+        count = folder / f"count-{number}"
+        return count.exists() and count.stat().st_mtime > started[number] and count.stat().st_size > 0
 
     began = time.monotonic()
     running = {number: start(number) for number in range(clients)}
     killed = crashed = checks = broken = 0
     next_kill, next_crash, next_check = kill_every, crash_every, 0.5
-    worst, bereft = 0, set[int]()
+    worst, bereft, calm = 0, set[int](), False
     windows = [Windows().on(campaign(i), day) for i in range(CAMPAIGNS)]
     try:
         while running:
@@ -247,14 +273,16 @@ def race(
                     del running[number]
                     if code != 0:  # killed, by us or by losing its database at the wrong moment: it comes back
                         running[number] = start(number)
-            if kill_every and passed > next_kill and running:
+            calm = calm or (kills is not None and killed >= kills and crashed > 0)
+            bidding = [number for number in sorted(running) if at_work(number)] if passed > next_kill else []
+            if kill_every and passed > next_kill and bidding and not calm:
                 next_kill = passed + kill_every
-                victim = rng.choice(sorted(running))
+                victim = rng.choice(bidding)
                 running[victim].send_signal(signal.SIGKILL)
                 running[victim].wait()
                 killed += 1
                 bereft.add(victim)
-            if server is not None and crash_every and passed > next_crash:
+            if server is not None and crash_every and passed > next_crash and not calm:
                 next_crash = passed + crash_every
                 server.kill()
                 crashed += 1
@@ -271,6 +299,7 @@ def race(
                 next_check = passed + 0.5
                 over = overspent(bills(folder), each, account)
                 worst = max(worst, *over)
+                calm = calm or sum(int(count.read_text() or 0) for count in folder.glob("count-*")) > decisions * 2 / 3
                 try:
                     balances = ledger.balances([*mine, shared])
                 except Unavailable:
@@ -278,6 +307,7 @@ def race(
                 checks += 1
                 broken += any(balance.over for balance in balances)
         seconds = time.monotonic() - began
+        [held] = ledger.balances([shared])
         charged = bills(folder)
         over = overspent(charged, each, account)
         worst = max(worst, *over)
@@ -290,6 +320,7 @@ def race(
             seconds=seconds,
             budget=min(account, sum(each.values())) / 1e6,
             spent=sum(charged) / 1e6,
+            held_back=held.reserved / 1e6,
             most_overspent=worst / 1e6,
             accounts_overspent=sum(one > 0 for one in over),
             invariant_checks=checks,
@@ -311,6 +342,38 @@ def overspent(charged: list[int], each: dict[str, int], account: int) -> list[in
     return [*over, max(0, sum(charged) - account)]
 
 
+def latency(bids: int = 100_000) -> dict[str, float]:
+    """What the ledger costs a bid, in microseconds of CPU, with a thousand bids underway."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_database(Path(folder) / "bidloop.db")
+        now = datetime.now(UTC)
+        leases = Leases(
+            SqlLedger(engine),
+            lambda name, day: {Window(of_campaign(name), f"day:{day}"): 10**15},
+            "UTC",
+            SETTINGS,
+            SystemClock(),
+        )
+        spent = dict.fromkeys(("available", "hold", "settle"), 0)
+        leases.available("c0", now)
+        for start in range(0, bids, 1_000):
+            names = [str(number) for number in range(start, start + 1_000)]
+            began = time.thread_time_ns()
+            for _ in names:
+                leases.available("c0", now)
+            asked = time.thread_time_ns()
+            for name in names:
+                leases.hold(name, "c0", now, 1_000, SETTINGS.hold_seconds)
+            held = time.thread_time_ns()
+            leases.settle([(name, 0) for name in names])
+            settled = time.thread_time_ns()
+            for what, took in (("available", asked - began), ("hold", held - asked), ("settle", settled - held)):
+                spent[what] += took
+            leases.renew()
+        engine.dispose()
+    return {what: took / bids / 1_000 for what, took in spent.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=64)
@@ -319,12 +382,14 @@ def main() -> None:
     parser.add_argument("--kill-every", type=float, default=2.0, help="seconds between two kills of a client")
     parser.add_argument("--crash-every", type=float, default=20.0, help="seconds between two kills of the database")
     parser.add_argument("--sqlite", action="store_true", help="one file in place of a PostgreSQL server")
+    parser.add_argument("--latency", action="store_true", help="what the ledger costs one bid, in place of the race")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--client", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--all", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--day", help=argparse.SUPPRESS)
+    parser.add_argument("--calm", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--way", default="ours", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.client:
@@ -336,7 +401,12 @@ def main() -> None:
             asked.all,
             date.fromisoformat(asked.day),
             asked.way,
+            asked.calm,
         )
+        return
+    if asked.latency:
+        took = latency()
+        print(json.dumps(took) if asked.json else ", ".join(f"{what} {us:.2f} us" for what, us in took.items()))
         return
     results = [
         race(
@@ -357,9 +427,10 @@ def main() -> None:
     for result in results:
         print(
             f"{result.way:6} {result.decisions:9,} decisions of {result.clients} clients in {result.seconds:.0f} s, "
-            f"{result.kills_of_clients} clients and {result.kills_of_the_database} databases killed: spent {result.spent:,.2f} of "
-            f"{result.budget:,.2f} ({result.delivered:.1%}); overspent in {result.accounts_overspent} accounts, at most by "
-            f"{result.most_overspent:,.2f}; its books over a limit in {result.invariant_broken} of {result.invariant_checks} looks"
+            f"{result.kills_of_clients} clients and {result.kills_of_the_database} databases killed: "
+            f"spent {result.spent:,.2f} of {result.budget:,.2f} ({result.delivered:.1%}), {result.held_back:,.2f} still held; "
+            f"overspent in {result.accounts_overspent} accounts, at most by {result.most_overspent:,.2f}; "
+            f"its books over a limit in {result.invariant_broken} of {result.invariant_checks} looks"
         )
 
 

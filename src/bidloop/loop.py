@@ -150,6 +150,7 @@ class Loop:
         self._costs: list[Cost] = []
         self._settled: list[tuple[str, int]] = []
         self._told = 0
+        self._books, self._booking = threading.Lock(), threading.Lock()
         self._stated: dict[str, tuple[date, int]] = {}
         self._renewed: datetime | None = None
         self._state = threading.Lock()
@@ -396,9 +397,11 @@ class Loop:
     def _learn(self, observations: Observations, page: Page) -> None:
         """Take in what a page of the log tells of money."""
         self._pace(observations)
-        self._costs += self._costs_of(observations)
-        self._settled += _settled(event for _, event in page)
-        self._told = page[-1][0]
+        costs = self._costs_of(observations)
+        with self._books:
+            self._costs += costs
+            self._settled += _settled(event for _, event in page)
+            self._told = page[-1][0]
 
     def _pace(self, observations: Observations) -> None:
         """Let the pacer know what was spent."""
@@ -431,18 +434,23 @@ class Loop:
 
     def _keep_books(self) -> None:
         """Book what was charged, and only then give back what was held for it; look after the leases now and then."""
-        now = self.clock.now()
-        try:
-            if self._told > 0 and (self._costs or self._settled):
-                self.leases.book(BOOKS, self._told, self._costs)
-                self._costs = []
-                settled, self._settled = self._settled, []
-                self.leases.settle(settled)
-        except Unavailable:  # it waits here, and what is held for it stays held
-            _log.warning("The ledger does not answer; %d charges wait to be booked.", len(self._costs))
-        if self._renewed is None or now - self._renewed >= RENEW:
-            self._renewed = now
-            self.leases.renew()
+        with self._booking:  # one at a time: a later position that is booked first would leave out what came before it
+            with self._books:
+                told, costs, settled = self._told, self._costs, self._settled
+                self._costs, self._settled = [], []
+            try:
+                if costs or settled:
+                    self.leases.book(BOOKS, told, costs)
+                    self.leases.settle(settled)
+            except Unavailable:
+                with self._books:
+                    self._costs, self._settled = costs + self._costs, settled + self._settled
+                _log.warning("The ledger does not answer; %d charges wait to be booked.", len(costs))
+                return  # nothing that is held may be let go while charges wait
+            now = self.clock.now()
+            if self._renewed is None or now - self._renewed >= RENEW:
+                self._renewed = now
+                self.leases.renew()
 
     def _bid(
         self,

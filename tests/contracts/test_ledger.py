@@ -224,12 +224,17 @@ def test_every_story_ends_on_every_ledger_as_in_memory(
     mark = f"{name}-{id(story)}-{len(told_before)}"
     told_before.append(mark)
     windows = {one: Window(f"{one.owner}-{mark}", one.spell) for one in (DAY, TOTAL)}
+    before = told.balances(list(windows.values()))
     for step in story:
         answers = [_take(one, step, mark, windows) for one in (ledger, told)]
         assert answers[0] == answers[1], step
-    assert ledger.balances(list(windows.values())) == told.balances(list(windows.values()))
-    for balance in ledger.balances(list(windows.values())):
-        assert balance.reserved >= 0
+        after = told.balances(list(windows.values()))
+        for earlier, now in zip(before, after, strict=True):
+            assert now.reserved == sum(held.amount for held in told.reservations() if now.window in held.windows)
+            if now.reserved > earlier.reserved:
+                assert now.limit is None or now.spent + now.reserved <= now.limit, step
+        before = after
+    assert ledger.balances(list(windows.values())) == before
     for held in ledger.reservations():
         ledger.release(held.id)
 

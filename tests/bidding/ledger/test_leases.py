@@ -117,6 +117,20 @@ def test_a_bid_of_which_nothing_is_told_is_given_up_in_time_and_charged_all_the_
     assert mine.available("brand", NOON) == free - 7_000
 
 
+def test_as_long_as_nobody_follows_the_log_no_money_is_bid_twice() -> None:
+    ledger, clock = MemoryLedger(), ManualClock(NOON)
+    mine = leases(ledger, clock, 100_000, lease_share=1.0)
+    for minutes in range(0, 60, 10):  # each time the holds of before are long over
+        clock.set(NOON + timedelta(minutes=minutes))
+        if free := mine.available("brand", clock.now(), wanted=40_000):
+            mine.hold(f"d{minutes}", "brand", clock.now(), min(free, 40_000), 300)
+    assert stands(ledger) == (0, 100_000)
+    assert mine.available("brand", clock.now()) == 0
+    mine.renew()
+    clock.set(clock.now() + timedelta(seconds=60))
+    assert mine.available("brand", clock.now()) == 100_000
+
+
 def test_an_impression_is_charged_once_and_a_click_as_often_as_it_comes() -> None:
     mine = leases(MemoryLedger(), ManualClock(NOON))
     mine.available("brand", NOON)

@@ -81,7 +81,8 @@ class Leases:
     """Holds money for bids, from slices of budgets that are leased from a ledger.
 
     `available` and `hold` touch memory alone as long as the slice suffices and is fresh; `renew` keeps it so. What is held for a
-    bid is given back by `settle` once it is known what came of it, or when its time is over.
+    bid is given back by `settle` once it is known what came of it, or when its time is over and the log up to then is known: as
+    long as nobody can say what was charged, nothing is bid twice.
 
     A slice is leased until an instant. After it, and a margin before, nothing is bid from it; the money goes back to the budget
     only `return_seconds` later, when what was bid can no longer be charged. So a process that is killed, stopped or cut off costs
@@ -129,6 +130,7 @@ class Leases:
         self._expired_at: datetime | None = None
         self._silent = False
         self._ask_from = self._patience = 0.0
+        self._followed_until = 0.0
 
     def available(self, campaign_id: str, at: datetime, wanted: int = 1) -> int | None:
         """What a bid may cost at most, in micros; `None` where no budget limits the campaign.
@@ -215,12 +217,15 @@ class Leases:
                 slice_.ask_from = slice_.patience = 0.0
 
     def renew(self) -> None:
-        """Bring all slices up to date: to be called about every second, beside the bids.
+        """Bring all slices up to date: to be called about every second, each time the log was followed, booked and settled.
+
+        Only then are bids given up whose time is over: what the log tells of them would be known.
 
         A slice is enlarged before it runs short, made smaller where it is not used, prolonged, and given back when its day is over
         and all its bids are settled. A database that does not answer is asked again the next time.
         """
         now = self._clock.now()
+        self._followed_until = now.timestamp()
         with self._lock:
             slices = list(self._slices.values())
         for slice_ in slices:
@@ -275,7 +280,7 @@ class Leases:
     def _renew(self, slice_: _Slice, now: datetime, wanted: int = 0) -> None:
         with self._turn:  # one at a time: two would both enlarge a slice for the same lack
             seconds = now.timestamp()
-            self._let_lapse(slice_, seconds)
+            self._let_lapse(slice_)
             half_over = slice_.until - seconds < self.settings.lease_seconds / 2
             used, slice_.used = slice_.used, False
             if self.windows.day(now) > slice_.day and not used:
@@ -375,13 +380,13 @@ class Leases:
     def _bid_until(self, now: datetime) -> float:
         return now.timestamp() + self.settings.lease_seconds * (1 - MARGIN)
 
-    def _let_lapse(self, slice_: _Slice, seconds: float) -> None:
+    def _let_lapse(self, slice_: _Slice) -> None:
         """Give up on bids of which nothing was told in time; a charge that comes later is still known to be ours."""
         with self._lock:
             for held in slice_.bids.values():
                 while held:
                     name, (micros, until, repeats) = next(iter(held.items()))
-                    if until > seconds:
+                    if until > self._followed_until:
                         break
                     del held[name]
                     slice_.held -= micros
