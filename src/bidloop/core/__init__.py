@@ -14,7 +14,7 @@
 | Landscape | `landscape` |
 | Decision, BidState, BidStage, Expectation | `decision` |
 | Money | `money` |
-| Clock | `clock` |
+| Clock, and the account's calendar day | `clock`, `local_day` |
 | the error tree | `errors` |
 
 A thing belongs here when two steps must say it to each other, not when two steps could share it.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.core.errors import InvalidInput
+from bidloop.core.local_day import local_days
 from bidloop.experiments.auctions import Auctions
 
 
@@ -73,7 +72,7 @@ def campaign_days(auctions: Auctions, timezone: str = "UTC") -> Periods:
     """
     if not len(auctions):
         return Periods([], [], np.zeros(0))
-    day = _local_days(auctions.at, timezone)
+    day = local_days(auctions.at, timezone).astype(np.int64)
     _, campaign = np.unique(auctions.campaign.astype(str), return_inverse=True)
     _, first, key = np.unique(np.stack([campaign, day]), axis=1, return_index=True, return_inverse=True)
     grouped = np.split(np.argsort(key, kind="stable"), np.cumsum(np.bincount(key))[:-1])
@@ -85,17 +84,3 @@ def campaign_days(auctions: Auctions, timezone: str = "UTC") -> Periods:
         expected[i] = before.get(name, own)
         before[name] = own
     return Periods(rows, names, expected)
-
-
-def _local_days(at: NDArray[np.datetime64], timezone: str) -> NDArray[np.int64]:
-    """Number of each instant's local date; the offset is looked up once per quarter of an hour, where it can change."""
-    quarters, inverse = np.unique(at.astype("datetime64[m]").astype(np.int64) // 15, return_inverse=True)
-    zone = ZoneInfo(timezone)
-    offsets = np.array([_offset_seconds(int(q), zone) for q in quarters], dtype=np.int64)
-    seconds = at.astype("datetime64[s]").astype(np.int64) + offsets[inverse]
-    return np.asarray(seconds // 86_400, dtype=np.int64)
-
-
-def _offset_seconds(quarter: int, zone: ZoneInfo) -> int:
-    offset = datetime.fromtimestamp(quarter * 900, UTC).astimezone(zone).utcoffset()
-    return int(offset.total_seconds()) if offset is not None else 0

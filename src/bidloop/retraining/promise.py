@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bidloop.core.errors import InsufficientData
+from bidloop.core.local_day import local_days
 from bidloop.features.cells import cell_keys
 from bidloop.features.view import FeatureView
 from bidloop.prediction.intervals import Cells, Coverage, IntervalModel, fit_intervals, group_cells, measure_coverage
 from bidloop.prediction.intervals.cells import counted_well
 from bidloop.retraining.judging import Candidate
-from bidloop.retraining.training_set import TrainingSet, local_days
+from bidloop.retraining.training_set import TrainingSet
 
 Floats = NDArray[np.float64]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bidloop.core.errors import InsufficientData
 from bidloop.core.examples import Examples
 from bidloop.core.feature_table import FeatureTable
+from bidloop.core.local_day import local_days
 from bidloop.core.opportunity import Opportunity
 from bidloop.core.outcome import Outcomes
 from bidloop.features.training import point_in_time
@@ -186,7 +187,8 @@ def split_by_time(
     last = at.max().astype("datetime64[us]").item().replace(tzinfo=UTC).astimezone(ZoneInfo(timezone))
     midnight = datetime(last.year, last.month, last.day, tzinfo=last.tzinfo)
     if validation_days is None:
-        left = int(np.ptp(local_days(at[[np.argmin(at), np.argmax(at)]], timezone))) + 1 - held_out_days
+        first, end = local_days(np.array([at.min(), at.max()]), timezone)
+        left = int((end - first).astype(int)) + 1 - held_out_days
         validation_days = min(max(1, left // VALIDATION_PART), MOST_VALIDATION_DAYS)
     held_out_from = _utc(midnight - timedelta(days=held_out_days - 1))
     validation_from = _utc(midnight - timedelta(days=held_out_days - 1 + validation_days))
@@ -204,22 +206,6 @@ def split_by_time(
                 remedy="Ingest more days, or lower held_out_days and validation_days.",
             )
     return split
-
-
-def local_days(at: NDArray[np.datetime64], timezone: str) -> NDArray[np.int64]:
-    """Number of the day on which each instant falls in the account's timezone, int64, shape (n,).
-
-    Examples
-    --------
-    >>> at = np.array(["2026-01-01T15:59", "2026-01-01T16:00"], dtype="datetime64[us]")
-    >>> np.diff(local_days(at, "Asia/Shanghai"))
-    array([1])
-    """
-    # Clocks differ by whole quarters of an hour, so a year of rows needs 35,000 conversions at most.
-    quarters, which = np.unique(at.astype("datetime64[s]").astype(np.int64) // 900, return_inverse=True)
-    zone = ZoneInfo(timezone)
-    days = [datetime.fromtimestamp(int(quarter) * 900, UTC).astimezone(zone).toordinal() for quarter in quarters]
-    return np.array(days, dtype=np.int64)[which]
 
 
 def _instant(at: np.datetime64) -> datetime:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -17,6 +16,7 @@ from bidloop.adapters.campaign_report.reader import read_report
 from bidloop.bidding.allocation.days import CampaignDays
 from bidloop.core.errors import InsufficientData, InvalidInput
 from bidloop.core.event import CampaignReported
+from bidloop.core.local_day import local_days
 from bidloop.core.opportunity import Opportunity
 from bidloop.outcomes.delay_fit import fit_delay_model
 from bidloop.outcomes.maturity import matured
@@ -158,7 +158,7 @@ def _days(
         raise InsufficientData(
             "no conversion value", expected="values of conversions", remedy="Choose another objective."
         )
-    local = _local_days(at, timezone)
+    local = local_days(at, timezone)
     keys, place = np.unique(
         np.array([f"{day}\0{name}" for day, name in zip(local, names, strict=True)], dtype=object), return_inverse=True
     )
@@ -186,12 +186,3 @@ def _days(
         None if share is None else np.minimum(share[keep], 1.0),
         float(value.sum()) / orders if objective == "value" and orders > 0 else 1.0,
     )
-
-
-def _local_days(at: NDArray[np.datetime64], timezone: str) -> NDArray[np.datetime64]:
-    """The account's calendar day of each instant; no time zone is off by less than a quarter of an hour."""
-    zone = ZoneInfo(timezone)
-    quarters, place = np.unique(at.astype("datetime64[s]").astype(np.int64) // 900, return_inverse=True)
-    utc = ZoneInfo("UTC")
-    days = [datetime.fromtimestamp(int(quarter) * 900, utc).astimezone(zone).date() for quarter in quarters]
-    return np.array(days, dtype="datetime64[D]")[place]
