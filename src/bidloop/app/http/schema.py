@@ -237,9 +237,19 @@ class State(Answer, frozen=True, kw_only=True):
     """What the bid depended on beside the cell and its prediction. Amounts in account currency."""
 
     pacing_multiplier: float
-    remaining_budget: float | None
+    target_multiplier: Annotated[
+        float, Meta(description="What the average of a CPA or ROAS target allows; 1 where each win keeps it.")
+    ]
+    remaining_budget: Annotated[float | None, Meta(description="What the budgets had at hand; null without any.")]
     previous_bid: float | None
     exploration_draw: Annotated[float, Meta(description="The number in [0, 1) that exploration drew.")]
+    mode: Annotated[str, Meta(description="apply, preview or off.")]
+    stopped: Annotated[str, Meta(description="Why nothing might be bid, or empty.")]
+    pinned: Annotated[float | None, Meta(description="The bid that a person fixed, or null.")]
+    approved: Annotated[float | None, Meta(description="The bid that a person approved, or null.")]
+    daily_spend: Annotated[
+        float | None, Meta(description="What the cell spent per day lately; null where that is not known.")
+    ]
 
 
 class Driver(Answer, frozen=True, kw_only=True):
@@ -292,6 +302,7 @@ class DecisionRecord(Answer, frozen=True, kw_only=True):
     expected_roas: float | None = field(name="expectedROAS")
     extrapolated: Annotated[bool, Meta(description="Whether the bid lies beyond the bids that the landscape has seen.")]
     reasoning: list[str]
+    binding: Annotated[str, Meta(description="The stage without which the bid would differ most, or empty.")]
     degraded: list[str]
     arm: Annotated[str, Meta(description="Experiment arm, or empty.")]
     timings_us: Annotated[dict[str, float], Meta(description="Microseconds per step.")]
