@@ -145,11 +145,9 @@ def client(
         name, worst = campaign(number_of_campaign), rng.randint(1, LARGEST_BID)
         if way == "ours":
             free = leases.available(name, at, wanted=worst) or 0
-            bid = min(worst, free)
-            wins = bid > 0 and rng.random() < WIN_RATE
-            if bid > 0:
-                decision = f"{number}-{done}"
-                leases.hold(decision, name, at, bid, SETTINGS.hold_seconds)
+            bid, decision = min(worst, free), f"{number}-{done}"
+            if bid > 0 and leases.hold(decision, name, at, bid, SETTINGS.hold_seconds):
+                wins = rng.random() < WIN_RATE
                 cost = rng.randint(max(1, bid * 3 // 4), bid) if wins else 0
                 if wins:
                     os.write(out, LINE.pack(number_of_campaign, cost))

@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bidloop.bidding.ledger.balance import Charge as Cost
+from bidloop.bidding.ledger.books import Books
 from bidloop.bidding.ledger.leases import Leases
 from bidloop.bidding.ledger.window import Window, of_campaign
 from bidloop.bidding.pacing.pacer import Pacer
@@ -34,7 +34,7 @@ from bidloop.bidding.settings import BiddingSettings
 from bidloop.core.clock import Clock
 from bidloop.core.decision import BidState, Decision
 from bidloop.core.errors import CorruptArtifact, NotFound, Unavailable
-from bidloop.core.event import BidLost, ClickReceived, Event, ImpressionServed
+from bidloop.core.event import Event
 from bidloop.core.feature_table import UNAVAILABLE, FeatureTable
 from bidloop.core.landscape import Landscape
 from bidloop.core.money import MICROS, Money
@@ -66,10 +66,6 @@ KEPT = timedelta(hours=26)
 """How far back a server's features can be asked for: to the beginning of the account's day, whatever its clock does."""
 REMEMBERED = 10_000
 """Latest decisions from which last bids and pacing multipliers come back after a start."""
-BOOKS = "log"
-"""What the ledger calls the event log."""
-RENEW = timedelta(seconds=1)
-"""How often leases are looked after."""
 
 
 class Loop:
@@ -147,12 +143,8 @@ class Loop:
         self._new_id = ids or new_decision_id
         self._last_bids: dict[tuple[str, ...], Money] = {}
         self._follower = Follower(log, joiner, features, self.health, clock)
-        self._costs: list[Cost] = []
-        self._settled: list[tuple[str, int]] = []
-        self._told = 0
-        self._books, self._booking = threading.Lock(), threading.Lock()
+        self._books = Books(leases, clock)
         self._stated: dict[str, tuple[date, int]] = {}
-        self._renewed: datetime | None = None
         self._state = threading.Lock()
 
     def decide(self, opportunity: Opportunity) -> Decision:
@@ -178,7 +170,6 @@ class Loop:
                 decision_id = self._new_id(self.clock)
                 state, bid = self._bid(opportunity, prediction, landscape, decision_id, last_bids)
                 last_bids[_cell(opportunity)] = bid.amount
-                self._hold(decision_id, opportunity, bid.amount)
                 decisions.append(
                     Decision(
                         decision_id=decision_id,
@@ -197,6 +188,9 @@ class Loop:
                     )
                 )
             self._last_bids.update(last_bids.maps[0])
+            # A standing bid, which takes the place of one in force, is no auction: it may win many clicks or none, and nobody
+            # tells that it lost. Money is held for it among the bids of this moment alone.
+            self.leases.settle((d.decision_id, 0) for d in decisions if d.opportunity.current_bid is not None)
         done = time.perf_counter_ns()
         n = 1000 * len(opportunities)
         timings = {
@@ -227,7 +221,7 @@ class Loop:
             When the log or the store of features does not answer; the same again later goes on from here.
         """
         learned = self._follower.follow(self._learn)
-        self._keep_books()
+        self._books.keep()
         return learned
 
     def settle(self) -> None:
@@ -246,10 +240,7 @@ class Loop:
             From where `follow` goes on.
         """
         self._pace(observations)
-        known = self.leases.ledger.position(BOOKS)
-        self._costs = [cost for cost in self._costs_of(observations) if cost.position > known]
-        self._told = position
-        self._keep_books()
+        self._books.start(observations, position)
         self._follower.start(position)
         with self._state:
             for decision in reversed(self.decisions.recent(REMEMBERED)):
@@ -397,11 +388,7 @@ class Loop:
     def _learn(self, observations: Observations, page: Page) -> None:
         """Take in what a page of the log tells of money."""
         self._pace(observations)
-        costs = self._costs_of(observations)
-        with self._books:
-            self._costs += costs
-            self._settled += _settled(event for _, event in page)
-            self._told = page[-1][0]
+        self._books.note(observations, (event for _, event in page), page[-1][0])
 
     def _pace(self, observations: Observations) -> None:
         """Let the pacer know what was spent."""
@@ -419,39 +406,6 @@ class Loop:
                     events=0 if restated else max(1, round(charged)),
                 )
 
-    def _costs_of(self, observations: Observations) -> list[Cost]:
-        """What was charged, in the windows in which it was bid for: there the money is held."""
-        if observations.position is None:
-            return []
-        return [
-            Cost(
-                int(observations.position[i]),
-                self.leases.windows.of(observations.opportunities[i].campaign_id, observations.opportunities[i].at),
-                round(observations.cost[i] * MICROS),
-            )
-            for i in observations.cost.nonzero()[0].tolist()
-        ]
-
-    def _keep_books(self) -> None:
-        """Book what was charged, and only then give back what was held for it; look after the leases now and then."""
-        with self._booking:  # one at a time: a later position that is booked first would leave out what came before it
-            with self._books:
-                told, costs, settled = self._told, self._costs, self._settled
-                self._costs, self._settled = [], []
-            try:
-                if costs or settled:
-                    self.leases.book(BOOKS, told, costs)
-                    self.leases.settle(settled)
-            except Unavailable:
-                with self._books:
-                    self._costs, self._settled = costs + self._costs, settled + self._settled
-                _log.warning("The ledger does not answer; %d charges wait to be booked.", len(costs))
-                return  # nothing that is held may be let go while charges wait
-            now = self.clock.now()
-            if self._renewed is None or now - self._renewed >= RENEW:
-                self._renewed = now
-                self.leases.renew()
-
     def _bid(
         self,
         opportunity: Opportunity,
@@ -460,7 +414,7 @@ class Loop:
         decision_id: str,
         last_bids: Mapping[tuple[str, ...], Money],
     ) -> tuple[BidState, Bid]:
-        """The bid, and what it depended on."""
+        """The bid, for which money is held, and what it depended on."""
         campaign, at = opportunity.campaign_id, opportunity.at
         if opportunity.budget is not None:
             self._state_budget(campaign, at, opportunity.budget)
@@ -478,6 +432,9 @@ class Loop:
             if more != state.remaining:
                 state = msgspec.structs.replace(state, remaining=more)
                 bid = self.bidder.bid(opportunity, prediction, landscape, state)
+        if not self._hold(decision_id, opportunity, bid.amount):
+            state = msgspec.structs.replace(state, remaining=Money(0, opportunity.currency))
+            bid = self.bidder.bid(opportunity, prediction, landscape, state)
         return state, bid
 
     def _remaining(self, campaign: str, at: datetime, wanted: int = 1) -> Money | None:
@@ -489,12 +446,12 @@ class Loop:
         currency = self.bidder.settings.currency
         return Money(at_hand if of_day is None else min(at_hand, of_day.micros), currency)
 
-    def _hold(self, decision_id: str, opportunity: Opportunity, bid: Money) -> None:
-        ledger = self.bidder.settings.ledger
-        per_click = opportunity.charge is Charge.PER_CLICK
+    def _hold(self, decision_id: str, opportunity: Opportunity, bid: Money) -> bool:
+        """Hold what winning may cost; says whether there was enough."""
+        ledger, per_click = self.bidder.settings.ledger, opportunity.charge is Charge.PER_CLICK
         seconds = ledger.click_hold_seconds if per_click else ledger.hold_seconds
         cost = cost_of_winning(opportunity, bid)
-        self.leases.hold(decision_id, opportunity.campaign_id, opportunity.at, cost, seconds, repeats=per_click)
+        return self.leases.hold(decision_id, opportunity.campaign_id, opportunity.at, cost, seconds, repeats=per_click)
 
     def _state_budget(self, campaign: str, at: datetime, budget: Money) -> None:
         """A budget that the caller states holds for the day, in every process."""
@@ -529,15 +486,6 @@ class Loop:
                 expected="settings that this version understands",
                 remedy="Explain the decision with the version of Bidloop that made it.",
             ) from error
-
-
-def _settled(events: Iterable[Event]) -> Iterator[tuple[str, int]]:
-    """Which bids are settled, and what they were charged in micros."""
-    for event in events:
-        if isinstance(event, BidLost):
-            yield event.impression_id, 0
-        elif isinstance(event, ImpressionServed | ClickReceived) and event.price is not None:
-            yield event.impression_id, max(0, event.price.micros)
 
 
 def _cell(opportunity: Opportunity) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import pytest
 from bidloop.adapters.sql.ledger import SqlLedger
 from bidloop.app.settings import Settings
 from bidloop.app.wiring import open_loop
+from bidloop.bidding.ledger.leases import Leases
 from bidloop.bidding.ledger.window import Window
 from bidloop.bidding.settings import BiddingSettings, Objective
 from bidloop.core.clock import ManualClock
@@ -261,22 +262,46 @@ def test_pacing_goes_on_from_the_multiplier_that_was_used_last(tmp_path: Path, l
     assert untaught(tmp_path, daily_budget=100.0).decide(cell()).state.multiplier == pytest.approx(last)
 
 
+AUCTION = {"charge": Charge.PER_CLICK, "budget": Money.of(2)}
+TARGETS: dict[str, Any] = {"objective": Objective.TARGET_CPA, "target_cpa": 20.0}
+
+
 def test_a_budget_that_was_stated_with_an_opportunity_holds_after_a_start(tmp_path: Path) -> None:
     loop = untaught(tmp_path)
     decision = loop.decide(cell(charge=Charge.PER_MILLE, current_bid=Money.of(1), budget=Money.of(2)))
     loop.clock.set(NOW + timedelta(minutes=1))
-    loop.absorb(outcome(decision, price=0.5))
-    assert loop.decide(cell()).bid == Money.of(1)
-    other = untaught(tmp_path, ManualClock(NOW + timedelta(minutes=1)))
-    assert other.decide(cell()).bid == Money.of("0.50"), "half was spent, and a whole one is underway elsewhere"
+    loop.absorb(outcome(decision, price=1.9))
+    assert loop.decide(cell(current_bid=Money.of(1))).bid == Money.of("0.10")
+    loop.leases.close()
+    after = untaught(tmp_path, ManualClock(NOW + timedelta(minutes=1)))
+    assert after.decide(cell(current_bid=Money.of(1))).bid == Money.of("0.10")
 
 
-def test_processes_that_share_a_budget_hold_no_more_than_it_has_together(tmp_path: Path) -> None:
-    both = untaught(tmp_path), untaught(tmp_path)
+def test_bids_underway_in_one_process_are_not_bid_again_in_another(tmp_path: Path) -> None:
+    both = untaught(tmp_path, **TARGETS), untaught(tmp_path, **TARGETS)
     for i in range(60):
-        both[i % 2].decide(cell(charge=Charge.PER_CLICK, current_bid=Money.of("0.30"), budget=Money.of(2)))
-    held = sum(decision.bid.micros for decision in both[0].decisions.recent(100))
-    assert 1_900_000 < held <= 2_000_000
+        both[i % 2].decide(cell(**AUCTION))
+    bids = [decision.bid.micros for decision in both[0].decisions.recent(100)]
+    assert min(bids) == 0 < max(bids)
+    assert 1_900_000 < sum(bids) <= 2_000_000
+
+
+def test_standing_bids_of_many_cells_hold_nothing_while_nothing_is_spent(tmp_path: Path) -> None:
+    loop = untaught(tmp_path)
+    for _ in range(2):
+        bids = [
+            loop.decide(cell(keyword=f"k{i}", current_bid=Money.of("0.30"), budget=Money.of(2))).bid for i in range(40)
+        ]
+        assert set(bids) == {Money.of("0.30")}
+
+
+def test_a_bid_for_which_no_money_can_be_held_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = untaught(tmp_path, **TARGETS)
+    assert loop.decide(cell(**AUCTION)).bid.micros > 0
+    monkeypatch.setattr(Leases, "hold", lambda self, decision_id, campaign, at, micros, seconds, repeats: micros == 0)
+    decision = loop.decide(cell(**AUCTION))
+    assert (decision.bid.micros, decision.state.remaining) == (0, Money(0))
+    assert loop.recompute(decision) == decision
 
 
 def test_what_was_charged_is_booked_once_by_whichever_process_follows_the_log_first(tmp_path: Path) -> None:
@@ -292,19 +317,20 @@ def test_what_was_charged_is_booked_once_by_whichever_process_follows_the_log_fi
 def test_a_ledger_that_does_not_answer_keeps_charges_waiting_and_bids_within_what_is_leased(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = untaught(tmp_path)
-    decision = loop.decide(cell(charge=Charge.PER_MILLE, current_bid=Money.of(1), budget=Money.of(2)))
+    loop, auction = untaught(tmp_path, **TARGETS), AUCTION | {"budget": Money.of(100)}
+    decision = loop.decide(cell(**auction))
+    assert decision.bid.micros > 0
     with monkeypatch.context() as broken:
         for name in ("book", "resize", "balances", "reserve", "limit", "configure"):
             broken.setattr(SqlLedger, name, silent)
-        loop.absorb(outcome(decision, price=0.5))
-        assert loop.decide(cell()).bid.micros > 0
+        loop.absorb(outcome(decision, price=0.1))
+        assert loop.decide(cell(**auction)).bid.micros > 0
         loop.clock.set(NOW + timedelta(minutes=2))
-        assert loop.decide(cell()).bid.micros == 0
+        assert loop.decide(cell(**auction)).bid.micros == 0
     loop.clock.set(NOW + timedelta(minutes=3))
     loop.follow()
     [balance] = loop.leases.ledger.balances([Window("campaign:shoes", f"day:{NOW:%Y-%m-%d}")])
-    assert balance.spent == 500_000
+    assert balance.spent == 100_000
 
 
 def silent(*_: object) -> None:

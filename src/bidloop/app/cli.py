@@ -137,7 +137,10 @@ def predict(
 
     settings = settings_of(config, home)
     house = open_house(settings)
-    sheet = write_bids(open_loop(settings, house=house), settings, house.privacy, cells, output)
+    try:
+        sheet = write_bids(open_loop(settings, house=house), settings, house.privacy, cells, output)
+    finally:
+        house.close()  # gives back what was leased from the budgets
     if as_json:
         print_json(sheet)
         return

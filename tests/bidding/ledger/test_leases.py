@@ -96,7 +96,7 @@ def test_what_a_bid_was_charged_leaves_the_slice_and_what_lost_comes_back() -> N
     mine.hold("won", "brand", NOON, 30_000, 300)
     mine.hold("lost", "brand", NOON, 20_000, 300)
     assert mine.available("brand", NOON) == 50_000
-    mine.book("log", 1, [Charge(1, mine.windows.of("brand", NOON), 30_000)])
+    mine.ledger.book("log", 1, [Charge(1, mine.windows.of("brand", NOON), 30_000)])
     mine.settle([("won", 30_000), ("lost", 0), ("of another process", 5)])
     assert mine.available("brand", NOON) == 70_000
     assert stands(ledger) == (30_000, 100_000), "until the next renewal the charge is counted twice, never not at all"
@@ -164,7 +164,7 @@ def test_nothing_is_bid_from_a_lease_that_is_over_and_it_goes_back_only_after_wh
 def test_a_spent_budget_is_not_asked_for_at_every_bid_but_again_and_again() -> None:
     ledger, clock = Telephone(), ManualClock(NOON)
     mine = leases(ledger, clock)
-    mine.book("log", 1, [Charge(1, (DAY,), 1_000_000)])
+    mine.ledger.book("log", 1, [Charge(1, (DAY,), 1_000_000)])
     assert mine.available("brand", NOON) == 0
     asked = ledger.calls
     for _ in range(20):
@@ -287,11 +287,14 @@ def test_closing_keeps_only_what_is_underway() -> None:
     assert mine.available("brand", NOON) is not None
 
 
-def test_holding_more_than_is_available_is_a_fault_of_the_caller() -> None:
-    mine = leases(MemoryLedger(), ManualClock(NOON))
+def test_more_than_is_available_is_not_held() -> None:
+    clock = ManualClock(NOON)
+    mine = leases(MemoryLedger(), clock)
     mine.available("brand", NOON)
-    with pytest.raises(RuntimeError, match="100000 are available"):
-        mine.hold("d", "brand", NOON, 100_001, 300)
+    assert not mine.hold("d", "brand", NOON, 100_001, 300)
+    assert mine.available("brand", NOON) == 100_000
+    clock.set(NOON + timedelta(seconds=55))
+    assert not mine.hold("d", "brand", NOON, 1_000, 300), "the lease is over"
 
 
 def test_money_is_held_at_least_until_it_can_no_longer_be_charged() -> None:
@@ -319,8 +322,8 @@ def test_threads_that_race_for_one_slice_never_hold_more_than_there_is() -> None
             with lock:  # the loop asks and holds under its own lock; renewals come in between from elsewhere
                 free = mine.available("brand", NOON, wanted=700)
                 amount = min(700, free or 0)
-                mine.hold(f"{number}-{i}", "brand", NOON, amount, 300)
-                held.append(amount)
+                if mine.hold(f"{number}-{i}", "brand", NOON, amount, 300):
+                    held.append(amount)
             if i % 7 == 0:
                 mine.renew()
 
@@ -358,7 +361,7 @@ def test_whatever_happens_to_three_processes_no_more_is_charged_than_the_budget(
             free = mine.available("brand", NOON, wanted=amount) or 0
             if bid := min(amount, free):
                 decisions += 1
-                mine.hold(f"d{decisions}", "brand", NOON, bid, 300)
+                assert mine.hold(f"d{decisions}", "brand", NOON, bid, 300)
                 underway.append((who, f"d{decisions}", bid, clock.now() + timedelta(seconds=300)))
         elif what == "charge" and underway:
             whose, name, bid, until = underway.pop(amount % len(underway))
@@ -366,7 +369,7 @@ def test_whatever_happens_to_three_processes_no_more_is_charged_than_the_budget(
                 cost = 1 + amount % bid
                 charged += cost
                 position += 1
-                mine.book("log", position, [Charge(position, mine.windows.of("brand", NOON), cost)])
+                mine.ledger.book("log", position, [Charge(position, mine.windows.of("brand", NOON), cost)])
                 processes[whose].settle([(name, cost)])
         elif what == "lose" and underway:
             whose, name, _, _ = underway.pop(amount % len(underway))

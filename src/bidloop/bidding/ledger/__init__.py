@@ -10,6 +10,7 @@ what was bid, fit into each budget together: a process that is killed costs deli
 | `balance` | what stands in a window: `Balance`, `Reserved`, `Charge` |
 | `ports` | `Ledger`: what a database of budgets must do |
 | `leases` | `Leases`: money at hand, so that no bid waits for the database |
+| `books` | what was spent, booked from the event log |
 | `caps` | what the settings allow in each window |
 | `settings` | the hard caps, and how long money is leased and held |
 """

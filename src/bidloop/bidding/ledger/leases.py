@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import chain
 from logging import getLogger
 from math import ceil
 
-from bidloop.bidding.ledger.balance import Charge
 from bidloop.bidding.ledger.ports import Ledger
 from bidloop.bidding.ledger.settings import LedgerSettings
 from bidloop.bidding.ledger.window import Window, Windows
@@ -113,6 +112,7 @@ class Leases:
     >>> leases.available("brand", noon)
     5000000
     >>> leases.hold("decision 1", "brand", noon, 2_000_000, 300)
+    True
     >>> leases.available("brand", noon)
     3000000
     """
@@ -146,6 +146,7 @@ class Leases:
                 return self._at_hand(slice_)
         self._try(lambda: self._renew(slice_, self._clock.now(), wanted))
         with self._lock:
+            slice_.used = True  # also for the next renewal, which would take an unused slice back
             if slice_.limited and slice_.free < wanted:  # a spent budget is not asked at every bid
                 slice_.patience = min(max(2 * slice_.patience, ASK_AGAIN_S), AT_THE_LATEST_S)
                 slice_.ask_from = self._clock.now().timestamp() + slice_.patience
@@ -155,32 +156,29 @@ class Leases:
 
     def hold(
         self, decision_id: str, campaign_id: str, at: datetime, micros: int, seconds: float, *, repeats: bool = False
-    ) -> None:
-        """Hold what a bid may cost for so long; what `available` said is always enough.
+    ) -> bool:
+        """Hold what a bid may cost for so long; says whether there was enough.
+
+        Seldom there is less than `available` said a moment ago: the slice was renewed in between. Then nothing is held, and
+        nothing may be bid.
 
         Parameters
         ----------
         repeats
             Whether it may be charged more than once, as clicks are.
-
-        Raises
-        ------
-        RuntimeError
-            When more is held than is available: the caller bid without asking.
         """
         slice_ = self._slice(campaign_id, self.windows.day(at))
-        if micros <= 0 or not slice_.limited:
-            return
         with self._lock:
-            if micros > slice_.free:
-                raise RuntimeError(
-                    f"{micros} micros are held for {campaign_id!r}, of which {slice_.free} are available"
-                )
+            if micros <= 0 or not slice_.limited:
+                return True
+            if micros > slice_.free or not self._fresh(slice_):
+                return False
             slice_.held += micros
             slice_.largest = max(micros, slice_.largest)
             alike = slice_.bids.setdefault(seconds, OrderedDict())
             alike[decision_id] = (micros, self._clock.now().timestamp() + seconds, repeats)
             self._of_bid[decision_id] = slice_
+            return True
 
     def settle(self, charged: Iterable[tuple[str, int]]) -> None:
         """Take in what came of bids: what each was charged, in micros, 0 for one that lost. Others' bids are passed over.
@@ -201,10 +199,6 @@ class Leases:
                 else:
                     self._of_bid.pop(decision_id, None)
                     slice_.lapsed.pop(decision_id, None)
-
-    def book(self, source: str, position: int, charges: Sequence[Charge]) -> bool:
-        """Spend what the log tells, once whichever process tells it; says whether anything was new."""
-        return self.ledger.book(source, position, charges)
 
     def change(self, limits: Mapping[Window, int | None]) -> None:
         """Set limits from now on. What slices have free beyond them goes back at their next renewal; bids underway stay."""
