@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from bidloop.app.cli import main
 from bidloop.app.http.server import Server, create_app
 from bidloop.app.settings import Settings, load_settings
 from bidloop.app.wiring import House, open_house, open_loop
@@ -26,6 +27,7 @@ from bidloop.models.graph import Graph
 from bidloop.prediction.bundle import write_bundle
 from bidloop.prediction.order_value import OrderValue
 from bidloop.retraining.shelf import Shelf
+from tests.app.command_line import Ended, Run
 
 NOW = datetime(2026, 6, 3, 14, 37, tzinfo=UTC)
 
@@ -181,3 +183,20 @@ def _click() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(name="put_model")
 def _put_model() -> Callable[[Path], str]:
     return put_model
+
+
+@pytest.fixture
+def bidloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs the program in an empty folder, as a shell would."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Ended:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["bidloop", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = capsys.readouterr()
+        code = end.value.code
+        return Ended(code if isinstance(code, int) else 0, told.out, told.err)
+
+    return run

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,48 +18,14 @@ from bidloop.app.allocating import advise
 from bidloop.app.allocation.content import Advice
 from bidloop.app.allocation.page import render
 from bidloop.app.allocation.source import days_of_history, days_of_reports
-from bidloop.app.cli import main
 from bidloop.app.settings import load_settings
 from bidloop.app.wiring import open_house
 from bidloop.core.errors import InsufficientData, InvalidInput
 from bidloop.core.money import Money
+from tests.app.command_line import Run
 
 RETURNS = {"brand": 0.5, "generic": 0.1, "display": 0.05}
 NOW = datetime(2026, 6, 3, 14, 37, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def bidloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs the program in an empty folder, as a shell would."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Ended:
-        capsys.readouterr()
-        monkeypatch.setattr("sys.argv", ["bidloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        told = capsys.readouterr()
-        code = end.value.code
-        return Ended(code if isinstance(code, int) else 0, told.out, told.err)
-
-    return run
 
 
 @pytest.fixture

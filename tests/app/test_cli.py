@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from bidloop.app.cli import main
 from bidloop.app.settings import Settings
 from bidloop.app.wiring import open_house
+from tests.app.command_line import Ended, Run
 
 REPORT = [
     "timestamp",
@@ -71,40 +71,6 @@ COMMANDS = (
     ["models"], ["models", "list"], ["models", "show"], ["models", "compare"], ["models", "promote"], ["models", "rollback"],
     ["models", "record"], ["models", "ui"], ["allocate"],
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def bidloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs the program in an empty folder, as a shell would."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Ended:
-        capsys.readouterr()
-        monkeypatch.setattr("sys.argv", ["bidloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        told = capsys.readouterr()
-        code = end.value.code
-        return Ended(code if isinstance(code, int) else 0, told.out, told.err)
-
-    return run
 
 
 def write(path: Path, header: Sequence[str], *rows: Sequence[str]) -> Path:

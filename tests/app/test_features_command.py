@@ -6,8 +6,6 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from bidloop.features.health import FeatureHealth
 from bidloop.features.signals import Entity, Total
 from bidloop.features.verdicts import Thresholds
 from bidloop.features.views import campaign_view
+from tests.app.command_line import Ended, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -51,22 +50,6 @@ max_bid = 5.0
 [features]
 view = "campaign"
 """
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
@@ -346,7 +329,7 @@ def test_a_namespace_names_the_database_but_not_who_opens_it(folder: Path) -> No
 def test_features_are_fine_while_events_come_and_stale_when_they_stop(bidloop: Run, folder: Path) -> None:
     limits = ("--stale-hours", "24")
     set_features(folder, "")
-    told = bidloop("health", *limits, "--json").json
+    told = json.loads(bidloop("health", *limits, "--json").out)
     states = {one["name"]: one["verdict"] for one in told["features"]}
     assert (told["decisions"], told["other_views"]) == (10, {})
     assert states["keyword_ctr"] == states["device"] == "fine"
@@ -361,11 +344,11 @@ def test_features_are_fine_while_events_come_and_stale_when_they_stop(bidloop: R
 
 def test_decisions_of_another_view_are_not_judged(bidloop: Run, folder: Path) -> None:
     set_features(folder, 'signals = ["calendar"]\n')
-    told = bidloop("health", "--view", "present", "--json").json
+    told = json.loads(bidloop("health", "--view", "present", "--json").out)
     assert (told["decisions"], told["other_views"]) == (0, {campaign_view().version: 10})
     ended = bidloop("health", "--view", "present")
     assert (ended.code, "no decision" in ended.out) == (1, True)
-    assert bidloop("health", "--json").json["decisions"] == 10  # what serves
+    assert json.loads(bidloop("health", "--json").out)["decisions"] == 10  # what serves
 
 
 def test_decisions_without_features_are_something_wrong(bidloop: Run, folder: Path) -> None:
@@ -376,14 +359,14 @@ def test_decisions_without_features_are_something_wrong(bidloop: Run, folder: Pa
     house.decisions.record([blind])
     ended = bidloop("health", "--view", "present")
     assert (ended.code, "1 decisions were made without features" in ended.out) == (1, True)
-    told = bidloop("health", "--view", "present", "--json").json
+    told = json.loads(bidloop("health", "--view", "present", "--json").out)
     assert (told["without_features"], told["other_views"]) == (1, {campaign_view().version: 10})
 
 
 def test_where_nothing_was_looked_at_nothing_is_fine(bidloop: Run, tmp_path: Path) -> None:
     ended = bidloop("health", home=tmp_path / "empty")
     assert (ended.code, "Nothing to look at" in ended.out, "features are fine" in ended.out) == (1, True, False)
-    told = bidloop("health", "--json", home=tmp_path / "empty").json
+    told = json.loads(bidloop("health", "--json", home=tmp_path / "empty").out)
     assert {one["verdict"] for one in told["features"]} == {"not seen"}
 
 

@@ -78,3 +78,14 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
             bar.update(task, completed=done, description=f"{description}: {doing}" if doing else description)
 
         yield advance
+
+
+def percent(change: float | None) -> str:
+    """A relative change in percent.
+
+    >>> percent(0.253), percent(-0.5), percent(-0.001), percent(None)
+    ('+25 %', '−50 %', '0 %', 'new')
+    """
+    if change is None:
+        return "new"
+    return "0 %" if abs(change) < 0.005 else f"{100 * change:+.0f} %".replace("-", "−")

@@ -123,8 +123,7 @@ def _day(text: str) -> date:
 def _print(advice: Advice) -> None:
     from rich.markup import escape
 
-    from bidloop.app.allocation.page import percent
-    from bidloop.app.terminal import figure, out, print_table
+    from bidloop.app.terminal import figure, out, percent, print_table
 
     rows = [
         {
