@@ -31,7 +31,7 @@ format: $(VENV)/.dev ## put the code in shape
 	$(BIN)/ruff check --fix src tests benchmarks
 
 bench: $(VENV)/.bench ## every benchmark, with its peer in the same run
-	@for name in ctr training intervals late_conversions order_value rtb target_cpa spend_forecast allocation ingest features backfill; do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in ctr training intervals late_conversions order_value rtb decide target_cpa spend_forecast allocation ingest features backfill; do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 chaos: $(VENV)/.dev ## the kill tests: events taken in and budgets raced for while everything is killed with -9, again and again
 	$(BIN)/python -m benchmarks.chaos

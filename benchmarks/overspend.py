@@ -1,6 +1,6 @@
 """Can a budget be overspent? Clients race for shared budgets while clients and the database are killed with ``kill -9``.
 
-``python -m benchmarks.overspend [--clients 64] [--decisions 1000000] [--sqlite] [--latency] [--json]``
+``python -m benchmarks.overspend [--clients 64] [--decisions 1000000] [--sqlite] [--json]``
 
 Each client is a process of its own that bids for campaigns whose money runs out: it asks its leases what is available, holds what
 the bid may cost, and is charged at random. The platform's bills are the truth: a charge is written to the client's bill (a file)
@@ -9,8 +9,6 @@ its bill tells beyond what the ledger knows. Clients are killed, and so is Postg
 of the bids are made; the rest shows how much of what the dead held comes back and is spent.
 
 The peer in the same run is what one writes first: read what was spent, compare with the budget, bid, add what it cost.
-
-``--latency`` prints what the ledger costs one bid instead, in microseconds of CPU.
 """
 
 from __future__ import annotations
@@ -340,38 +338,6 @@ def overspent(charged: list[int], each: dict[str, int], account: int) -> list[in
     return [*over, max(0, sum(charged) - account)]
 
 
-def latency(bids: int = 100_000) -> dict[str, float]:
-    """What the ledger costs a bid, in microseconds of CPU, with a thousand bids underway."""
-    with tempfile.TemporaryDirectory() as folder:
-        engine = open_database(Path(folder) / "bidloop.db")
-        now = datetime.now(UTC)
-        leases = Leases(
-            SqlLedger(engine),
-            lambda name, day: {Window(of_campaign(name), f"day:{day}"): 10**15},
-            "UTC",
-            SETTINGS,
-            SystemClock(),
-        )
-        spent = dict.fromkeys(("available", "hold", "settle"), 0)
-        leases.available("c0", now)
-        for start in range(0, bids, 1_000):
-            names = [str(number) for number in range(start, start + 1_000)]
-            began = time.thread_time_ns()
-            for _ in names:
-                leases.available("c0", now)
-            asked = time.thread_time_ns()
-            for name in names:
-                leases.hold(name, "c0", now, 1_000, SETTINGS.hold_seconds)
-            held = time.thread_time_ns()
-            leases.settle([(name, 0) for name in names])
-            settled = time.thread_time_ns()
-            for what, took in (("available", asked - began), ("hold", held - asked), ("settle", settled - held)):
-                spent[what] += took
-            leases.renew()
-        engine.dispose()
-    return {what: took / bids / 1_000 for what, took in spent.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=64)
@@ -380,7 +346,6 @@ def main() -> None:
     parser.add_argument("--kill-every", type=float, default=2.0, help="seconds between two kills of a client")
     parser.add_argument("--crash-every", type=float, default=20.0, help="seconds between two kills of the database")
     parser.add_argument("--sqlite", action="store_true", help="one file in place of a PostgreSQL server")
-    parser.add_argument("--latency", action="store_true", help="what the ledger costs one bid, in place of the race")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--client", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -401,10 +366,6 @@ def main() -> None:
             asked.way,
             asked.calm,
         )
-        return
-    if asked.latency:
-        took = latency()
-        print(json.dumps(took) if asked.json else ", ".join(f"{what} {us:.2f} us" for what, us in took.items()))
         return
     results = [
         race(
