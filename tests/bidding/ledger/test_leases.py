@@ -277,6 +277,21 @@ def test_an_idle_slice_shrinks_and_a_day_that_is_over_gives_all_back() -> None:
     assert ledger.reservations() == []
 
 
+def test_a_slice_that_shrinks_is_smaller_for_its_holder_before_it_is_in_the_ledger() -> None:
+    ledger, held = Telephone(), list[bool]()
+    mine = leases(ledger, ManualClock(NOON))
+    assert mine.available("brand", NOON, wanted=400_000) == 400_000
+    resize = ledger.resize
+
+    def bidding_meanwhile(*asked: object):  # type: ignore[no-untyped-def]
+        held.append(mine.hold("meanwhile", "brand", NOON, 400_000, 300))
+        return resize(*asked)
+
+    ledger.resize = bidding_meanwhile  # type: ignore[method-assign]
+    mine.renew()
+    assert held == [False]
+
+
 def test_closing_keeps_only_what_is_underway() -> None:
     ledger = MemoryLedger()
     mine = leases(ledger, ManualClock(NOON))
